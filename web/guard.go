@@ -1,0 +1,108 @@
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// securityHeaders are those that fit every answer; the page adds its content
+// security policy itself.
+func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("X-Frame-Options", "DENY")
+		return next(c)
+	}
+}
+
+// hostCheck refuses requests whose Host header names another site. Without a
+// key and on loopback only, that header is all that tells a page on the web
+// whose name was made to point at 127.0.0.1 (DNS rebinding) from the user.
+func hostCheck(opts Options) echo.MiddlewareFunc {
+	listen, _, _ := net.SplitHostPort(opts.ListenAddress)
+	if opts.APIKey != "" || opts.AllowUnauthenticated || !isLoopback(listen) {
+		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
+	}
+	allowed := map[string]bool{listen: true}
+	if opts.ExternalURL != nil {
+		allowed[opts.ExternalURL.Hostname()] = true
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			host := c.Request().Host
+			if h, _, err := net.SplitHostPort(host); err == nil {
+				host = h
+			}
+			host = strings.ToLower(strings.Trim(host, "[]"))
+			if !allowed[host] && !isLoopback(host) {
+				return echo.NewHTTPError(http.StatusForbidden, fmt.Sprintf(
+					"host %q is not the name of this server: set web.external_url to the address that people use", host))
+			}
+			return next(c)
+		}
+	}
+}
+
+// sameOrigin refuses requests that change something and come from a page of
+// another origin.
+func sameOrigin() echo.MiddlewareFunc {
+	protection := http.NewCrossOriginProtection()
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if err := protection.Check(c.Request()); err != nil {
+				return echo.NewHTTPError(http.StatusForbidden, "refused: the request comes from a page of another origin").SetInternal(err)
+			}
+			return next(c)
+		}
+	}
+}
+
+// authenticate asks for the API key where there is one. Probes, /health and,
+// by default, /metrics stay open. Clients of /v1 send the key as a bearer
+// token; a browser and Grafana may send it as the password of HTTP basic
+// authentication everywhere else.
+func authenticate(opts Options) echo.MiddlewareFunc {
+	if opts.APIKey == "" {
+		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
+	}
+	open := map[string]bool{
+		"/livez": true, "/readyz": true, "/-/healthy": true, "/-/ready": true, "/health": true,
+		"/metrics": !opts.ProtectMetrics,
+	}
+	// Digests have one length, so that the comparison tells nothing of the key's.
+	want := sha256.Sum256([]byte(opts.APIKey))
+	matches := func(key string) bool {
+		got := sha256.Sum256([]byte(key))
+		return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			r := c.Request()
+			if open[r.URL.Path] {
+				return next(c)
+			}
+			if scheme, token, ok := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " "); ok &&
+				strings.EqualFold(scheme, "bearer") && matches(token) {
+				return next(c)
+			}
+			if strings.HasPrefix(r.URL.Path, "/v1/") {
+				c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="Hancock"`)
+				return echo.NewHTTPError(http.StatusUnauthorized, "unauthorized: send the API key as a bearer token")
+			}
+			if _, password, ok := r.BasicAuth(); ok && matches(password) {
+				return next(c)
+			}
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Basic realm="Hancock", charset="UTF-8"`)
+			return echo.NewHTTPError(http.StatusUnauthorized,
+				"unauthorized: send the API key as a bearer token or as the password of basic authentication")
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"time"
+
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+)
+
+// Options are the settings of the HTTP server.
+type Options struct {
+	// ListenAddress is the host:port to bind. Port 0 takes a free one.
+	ListenAddress string
+	// ConfigFile is the path of a file in exporter-toolkit's format that
+	// turns on TLS and basic authentication; empty for plain HTTP.
+	ConfigFile string
+	// ExternalURL is the address under which people reach the server, for
+	// links in alerts and for the check of the Host header; nil when it is
+	// the listen address.
+	ExternalURL *url.URL
+	// APIKey protects everything but the probes and, unless ProtectMetrics
+	// is set, /metrics. Empty means no authentication.
+	APIKey string
+	// AllowUnauthenticated permits an address other than loopback without
+	// an API key.
+	AllowUnauthenticated bool
+	// ProtectMetrics asks for the API key on /metrics too.
+	ProtectMetrics bool
+	// ReadHeaderTimeout bounds the reading of a request's header.
+	ReadHeaderTimeout time.Duration
+	// IdleTimeout is how long a connection may stay open between requests.
+	IdleTimeout time.Duration
+	// ShutdownTimeout is how long requests in flight may take to end once
+	// the server is told to stop.
+	ShutdownTimeout time.Duration
+}
+
+// DefaultOptions listen on loopback, port 5000, without a key.
+func DefaultOptions() Options {
+	return Options{
+		ListenAddress:     "127.0.0.1:5000",
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ShutdownTimeout:   30 * time.Second,
+	}
+}
+
+// Validate reports the first setting that the server cannot run with. The
+// names in its errors are those of the configuration file.
+func (o Options) Validate() error {
+	host, _, err := net.SplitHostPort(o.ListenAddress)
+	if err != nil {
+		return fmt.Errorf("web.listen_address: %q is not of the form host:port: %w", o.ListenAddress, err)
+	}
+	if !isLoopback(host) && o.APIKey == "" && !o.AllowUnauthenticated {
+		return fmt.Errorf("web.listen_address: %q can be reached from other machines and there is no API key: "+
+			"set HANCOCK_API_KEY, listen on 127.0.0.1, or set web.allow_unauthenticated", o.ListenAddress)
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"web.read_header_timeout", o.ReadHeaderTimeout},
+		{"web.idle_timeout", o.IdleTimeout},
+		{"web.shutdown_timeout", o.ShutdownTimeout},
+	} {
+		if d.value <= 0 {
+			return fmt.Errorf("%s: must be longer than 0, is %s", d.name, d.value)
+		}
+	}
+	if u := o.ExternalURL; u != nil {
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return fmt.Errorf("web.external_url: %q is not an http or https address", u.Redacted())
+		}
+		if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return errors.New("web.external_url: must have no user, query or fragment")
+		}
+	}
+	if o.ConfigFile != "" {
+		if err := toolkit.Validate(o.ConfigFile); err != nil {
+			return fmt.Errorf("web.config_file: %s: %w", o.ConfigFile, err)
+		}
+	}
+	return nil
+}
+
+// isLoopback tells whether only this machine can reach host. A name other
+// than localhost may resolve to anything, so it is not.
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
