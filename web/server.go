@@ -140,7 +140,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		err = fmt.Errorf("requests still ran after %s and were cut off: %w", s.opts.ShutdownTimeout, err)
 		err = errors.Join(err, s.http.Close())
 	}
-	<-failed
+	if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
 	return err
 }
 

@@ -1,0 +1,297 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// routes are what another part of the process would mount.
+type routes func(*echo.Echo)
+
+func (r routes) Register(e *echo.Echo) { r(e) }
+
+func text(s string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, s) })
+}
+
+// newServer mounts small handlers of its own that say who answered.
+func newServer(t *testing.T, opts Options, extra ...func(*echo.Echo)) (*Server, *prometheus.Registry) {
+	t.Helper()
+	require.NoError(t, opts.Validate())
+	reg := prometheus.NewRegistry()
+	return New(opts, Handlers{
+		Outer: []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
+				c.Response().Header().Set(echo.HeaderXRequestID, "req-1")
+				return next(c)
+			}
+		}},
+		Routes: []Routes{routes(func(e *echo.Echo) {
+			e.POST("/v1/chat", func(c echo.Context) error { return c.String(http.StatusOK, "agent") })
+			e.GET("/panics", func(echo.Context) error { panic("secret detail") })
+			e.GET("/fails", func(echo.Context) error { return errors.New("secret detail") })
+			for _, f := range extra {
+				f(e)
+			}
+		})},
+		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
+		API:     text("api"),
+		Page:    text("page"),
+	}, reg, slog.New(slog.DiscardHandler)), reg
+}
+
+func withKey(key string) Options {
+	o := DefaultOptions()
+	o.APIKey = key
+	return o
+}
+
+func TestRequests(t *testing.T) {
+	open, keyed, closed := DefaultOptions(), withKey("sesame"), withKey("sesame")
+	closed.ProtectMetrics = true
+	named := DefaultOptions()
+	named.ExternalURL = &url.URL{Scheme: "https", Host: "soc.example.org"}
+
+	bearer := func(key string) map[string]string { return map[string]string{"Authorization": "Bearer " + key} }
+	basic := map[string]string{"Authorization": "Basic YW55Ym9keTpzZXNhbWU="} // anybody:sesame
+	for _, tc := range []struct {
+		name         string
+		opts         Options
+		method, path string
+		header       map[string]string
+		status       int
+		want, not    string
+	}{
+		{"page", open, "GET", "/", nil, 200, "page", ""},
+		{"asset", open, "GET", "/assets/abc.js", nil, 200, "page", ""},
+		{"query by GET", open, "GET", "/api/v1/query", nil, 200, "api", ""},
+		{"query by POST", open, "POST", "/api/v1/query_range", nil, 200, "api", ""},
+		{"agent", open, "POST", "/v1/chat", nil, 200, "agent", ""},
+		{"metrics", open, "GET", "/metrics", nil, 200, "hancock_active_connections 0", ""},
+		{"live", open, "GET", "/livez", nil, 200, "live", ""},
+		{"healthy", open, "GET", "/-/healthy", nil, 200, "live", ""},
+		{"not ready before serving", open, "GET", "/readyz", nil, 503, "starting", ""},
+		{"unknown path", open, "GET", "/nowhere", nil, 404, `{"error":"no such path: /nowhere","request_id":"req-1"}`, ""},
+		{"unknown path by HEAD", open, "HEAD", "/nowhere", nil, 404, "", ""},
+		{"wrong method", open, "GET", "/v1/chat", nil, 405, `GET is not allowed here; allowed: OPTIONS, POST`, ""},
+		{"panic", open, "GET", "/panics", nil, 500, `{"error":"internal error","request_id":"req-1"}`, "secret"},
+		{"plain error", open, "GET", "/fails", nil, 500, `{"error":"internal error","request_id":"req-1"}`, "secret"},
+
+		{"foreign host", open, "GET", "/api/v1/query", map[string]string{"Host": "evil.example"}, 403, "web.external_url", ""},
+		{"loopback by name", open, "GET", "/", map[string]string{"Host": "localhost:5000"}, 200, "page", ""},
+		{"loopback by IPv6", open, "GET", "/", map[string]string{"Host": "[::1]:5000"}, 200, "page", ""},
+		{"external host", named, "GET", "/", map[string]string{"Host": "soc.example.org"}, 200, "page", ""},
+		{"any host with a key", keyed, "GET", "/", map[string]string{"Host": "any.example", "Authorization": "Bearer sesame"}, 200, "page", ""},
+
+		{"change from another origin", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403, "another origin", ""},
+		{"change from another origin, old browser", open, "POST", "/v1/chat", map[string]string{"Origin": "https://evil.example"}, 403, "another origin", ""},
+		{"read from another origin", open, "GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site"}, 200, "page", ""},
+		{"change from our page", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "same-origin"}, 200, "agent", ""},
+
+		{"agent without key", keyed, "POST", "/v1/chat", nil, 401, "bearer token", "sesame"},
+		{"agent with wrong key", keyed, "POST", "/v1/chat", bearer("sesam"), 401, "bearer token", "sesame"},
+		{"agent with key", keyed, "POST", "/v1/chat", bearer("sesame"), 200, "agent", ""},
+		{"agent with password", keyed, "POST", "/v1/chat", basic, 401, "bearer token", ""},
+		{"page without key", keyed, "GET", "/", nil, 401, "basic authentication", "sesame"},
+		{"page with password", keyed, "GET", "/", basic, 200, "page", ""},
+		{"query with bearer", keyed, "GET", "/api/v1/query", bearer("sesame"), 200, "api", ""},
+		{"live needs no key", keyed, "GET", "/livez", nil, 200, "live", ""},
+		{"metrics need no key", keyed, "GET", "/metrics", nil, 200, "hancock_", ""},
+		{"metrics closed", closed, "GET", "/metrics", nil, 401, "unauthorized", ""},
+		{"metrics closed, with key", closed, "GET", "/metrics", bearer("sesame"), 200, "hancock_", ""},
+		{"a path that only looks open", keyed, "GET", "/livez/../api/v1/query", nil, 401, "unauthorized", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, _ := newServer(t, tc.opts)
+			r := httptest.NewRequestWithContext(t.Context(), tc.method, "http://127.0.0.1:5000"+tc.path, http.NoBody)
+			for k, v := range tc.header {
+				r.Header.Set(k, v)
+				if k == "Host" {
+					r.Host = v
+				}
+			}
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			require.Equal(t, tc.status, w.Code, w.Body.String())
+			require.Contains(t, w.Body.String(), tc.want)
+			require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+			if tc.not != "" {
+				require.NotContains(t, w.Body.String(), tc.not)
+			}
+			if tc.status >= 400 && tc.status != 503 && tc.method != "HEAD" {
+				var e map[string]string
+				require.NoError(t, json.Unmarshal(w.Body.Bytes(), &e))
+				require.Len(t, e, 2)
+				require.NotEmpty(t, e["error"])
+				require.Equal(t, "req-1", e["request_id"])
+			}
+		})
+	}
+}
+
+// start serves on a free port until stop is called, which returns Serve's error.
+func start(t *testing.T, s *Server) (base string, stop func() error) {
+	t.Helper()
+	opts := s.opts
+	opts.ListenAddress = "127.0.0.1:0"
+	ln, err := Listen(t.Context(), opts)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln) }()
+	return "http://" + ln.Addr().String(), func() error { cancel(); return <-served }
+}
+
+func get(t *testing.T, client *http.Client, url string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	require.NoError(t, err)
+	resp, err := client.Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(body)
+}
+
+func TestServeAnswersWhatIsInFlight(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	s, reg := newServer(t, DefaultOptions(), func(e *echo.Echo) {
+		e.GET("/slow", func(c echo.Context) error {
+			close(arrived)
+			<-release
+			return c.String(http.StatusOK, "answered")
+		})
+	})
+	base, stop := start(t, s)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	code, _ := get(t, client, base+"/readyz")
+	require.Equal(t, http.StatusOK, code)
+
+	answers := make(chan string, 1)
+	go func() {
+		_, body := get(t, client, base+"/slow")
+		answers <- body
+	}()
+	<-arrived
+	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP hancock_active_connections Client connections with a request in progress.
+# TYPE hancock_active_connections gauge
+hancock_active_connections 1
+`), "hancock_active_connections"))
+
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	require.Eventually(t, func() bool { return s.state.Load() == stateStopping }, 5*time.Second, time.Millisecond)
+	close(release)
+	require.Equal(t, "answered", <-answers)
+	require.NoError(t, <-stopped)
+}
+
+func TestServeCutsOffWhatDoesNotEnd(t *testing.T) {
+	arrived := make(chan struct{})
+	opts := DefaultOptions()
+	opts.ShutdownTimeout = 10 * time.Millisecond
+	s, _ := newServer(t, opts, func(e *echo.Echo) {
+		e.GET("/endless", func(c echo.Context) error {
+			close(arrived)
+			<-c.Request().Context().Done()
+			return c.Request().Context().Err()
+		})
+	})
+	base, stop := start(t, s)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/endless", http.NoBody)
+		if resp, err := client.Do(r); err == nil {
+			_ = resp.Body.Close()
+		}
+	}()
+	<-arrived
+	require.ErrorContains(t, stop(), "cut off")
+	<-ended
+}
+
+func TestServeEndsLiveNotifications(t *testing.T) {
+	opts := DefaultOptions()
+	s, _ := newServer(t, opts)
+	streaming := make(chan struct{})
+	s.echo.GET("/live", s.untilClosing(func(c echo.Context) error {
+		close(streaming)
+		<-c.Request().Context().Done()
+		return nil
+	}))
+	base, stop := start(t, s)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ended := make(chan int, 1)
+	go func() { code, _ := get(t, client, base+"/live"); ended <- code }()
+	<-streaming
+	require.NoError(t, stop())
+	require.Equal(t, http.StatusOK, <-ended)
+}
+
+func TestListenTellsOfATakenPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	opts := DefaultOptions()
+	opts.ListenAddress = taken.Addr().String()
+	_, err = Listen(t.Context(), opts)
+	require.ErrorContains(t, err, opts.ListenAddress)
+	require.ErrorContains(t, err, "address already in use")
+	require.ErrorContains(t, err, "HANCOCK_PORT")
+}
+
+func TestValidate(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*Options)
+		want   string
+	}{
+		{"defaults", func(*Options) {}, ""},
+		{"no port", func(o *Options) { o.ListenAddress = "127.0.0.1" }, "web.listen_address"},
+		{"open to the network without a key", func(o *Options) { o.ListenAddress = "0.0.0.0:5000" }, "HANCOCK_API_KEY"},
+		{"all addresses without a key", func(o *Options) { o.ListenAddress = ":5000" }, "HANCOCK_API_KEY"},
+		{"a name that may be anything", func(o *Options) { o.ListenAddress = "myhost:5000" }, "HANCOCK_API_KEY"},
+		{"open with a key", func(o *Options) { o.ListenAddress, o.APIKey = "0.0.0.0:5000", "k" }, ""},
+		{"open in so many words", func(o *Options) { o.ListenAddress, o.AllowUnauthenticated = ":5000", true }, ""},
+		{"IPv6 loopback", func(o *Options) { o.ListenAddress = "[::1]:5000" }, ""},
+		{"no patience", func(o *Options) { o.ShutdownTimeout = 0 }, "web.shutdown_timeout"},
+		{"no scheme", func(o *Options) { o.ExternalURL = &url.URL{Path: "hancock.example"} }, "web.external_url"},
+		{"no such TLS file", func(o *Options) { o.ConfigFile = "missing.yml" }, "web.config_file: missing.yml"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := DefaultOptions()
+			tc.change(&o)
+			if err := o.Validate(); tc.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tc.want)
+			}
+		})
+	}
+}
