@@ -1,0 +1,104 @@
+// Package config reads what the operator decided: hancock.yml, the
+// environment and the defaults below both. It knows the names of the settings
+// and turns them into values; what they mean is checked by the packages that
+// use them.
+package config
+
+import (
+	amconfig "github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/common/config"
+	promconfig "github.com/prometheus/prometheus/config"
+)
+
+// Config is the configuration file. Four sections are Hancock's own; the
+// sections prometheus and alertmanager are in their owners' syntax, either
+// written out or the path of an existing file.
+type Config struct {
+	Web      Web
+	Agent    Agent
+	Storage  Storage
+	Alerting Alerting
+	// Prometheus is what stands in a prometheus.yml; nil without the section.
+	Prometheus *promconfig.Config
+	// Alertmanager is what stands in an alertmanager.yml; nil without the section.
+	Alertmanager *amconfig.Config
+	// RuleFiles are the patterns of prometheus.rule_files, made absolute.
+	RuleFiles []string
+	// Warnings are settings that are valid but have no effect.
+	Warnings []string
+}
+
+// Web are the settings of the HTTP server.
+type Web struct {
+	ListenAddress        string        `yaml:"listen_address"`
+	ExternalURL          string        `yaml:"external_url"`
+	ConfigFile           string        `yaml:"config_file"`
+	APIKey               config.Secret `yaml:"api_key"`
+	AllowUnauthenticated bool          `yaml:"allow_unauthenticated"`
+	ProtectMetrics       bool          `yaml:"protect_metrics"`
+	EnableAdminAPI       bool          `yaml:"enable_admin_api"`
+	EnableRemoteWrite    bool          `yaml:"enable_remote_write_receiver"`
+	EnableOTLP           bool          `yaml:"enable_otlp_receiver"`
+	TrustedProxies       []string      `yaml:"trusted_proxies"`
+	ShutdownTimeout      Duration      `yaml:"shutdown_timeout"`
+}
+
+// Agent are the settings of the agent and of the backends it asks.
+type Agent struct {
+	LogLevel       string   `yaml:"log_level"`
+	Backend        string   `yaml:"backend"`
+	Timeout        Duration `yaml:"timeout"`
+	ConnectTimeout Duration `yaml:"connect_timeout"`
+	RateLimit      int      `yaml:"rate_limit"`
+	MaxBody        Bytes    `yaml:"max_body"`
+	Ollama         Endpoint `yaml:"ollama"`
+	NVIDIA         Endpoint `yaml:"nvidia"`
+	OpenAI         Endpoint `yaml:"openai"`
+	Health         Health   `yaml:"health"`
+}
+
+// Endpoint is one OpenAI-compatible backend.
+type Endpoint struct {
+	BaseURL      string        `yaml:"base_url"`
+	APIKey       config.Secret `yaml:"api_key"`
+	Organization string        `yaml:"organization"`
+	Model        string        `yaml:"model"`
+	CoderModel   string        `yaml:"coder_model"`
+}
+
+// Health are the thresholds below which /health says degraded.
+type Health struct {
+	CacheTTL  Duration `yaml:"cache_ttl"`
+	MinMemory Bytes    `yaml:"min_memory"`
+	MinDisk   Bytes    `yaml:"min_disk"`
+}
+
+// Storage are the settings of the embedded time series database and of the
+// scraping of the process itself.
+type Storage struct {
+	Path           string    `yaml:"path"`
+	Retention      Retention `yaml:"retention"`
+	ScrapeInterval Duration  `yaml:"scrape_interval"`
+	ScrapeTimeout  Duration  `yaml:"scrape_timeout"`
+	Query          Query     `yaml:"query"`
+}
+
+// Retention bounds what is kept: by age, and by size unless that is 0.
+type Retention struct {
+	Time Duration `yaml:"time"`
+	Size Bytes    `yaml:"size"`
+}
+
+// Query bounds what one query may take.
+type Query struct {
+	Timeout        Duration `yaml:"timeout"`
+	MaxSamples     int      `yaml:"max_samples"`
+	MaxConcurrency int      `yaml:"max_concurrency"`
+	LookbackDelta  Duration `yaml:"lookback_delta"`
+}
+
+// Alerting are the settings of rule evaluation.
+type Alerting struct {
+	BuiltinRules       bool     `yaml:"builtin_rules"`
+	EvaluationInterval Duration `yaml:"evaluation_interval"`
+}

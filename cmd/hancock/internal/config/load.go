@@ -1,0 +1,231 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	amconfig "github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/common/promslog"
+	promconfig "github.com/prometheus/prometheus/config"
+	"go.yaml.in/yaml/v3"
+)
+
+// unset marks a duration that the file does not set.
+const unset Duration = -1
+
+// file is the document on disk.
+type file struct {
+	Web          Web       `yaml:"web"`
+	Agent        Agent     `yaml:"agent"`
+	Storage      Storage   `yaml:"storage"`
+	Alerting     Alerting  `yaml:"alerting"`
+	Prometheus   yaml.Node `yaml:"prometheus"`
+	Alertmanager yaml.Node `yaml:"alertmanager"`
+}
+
+// Load reads the file at path over the defaults. Relative paths in it mean
+// paths relative to it. An error is one line that begins with the place.
+func Load(path string, defaults Config) (Config, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return parse(src, path, defaults)
+}
+
+func parse(src []byte, path string, defaults Config) (Config, error) {
+	cfg := defaults
+	doc := file{Web: cfg.Web, Agent: cfg.Agent, Storage: cfg.Storage, Alerting: cfg.Alerting}
+	// What is still like this afterwards was not written in the file.
+	doc.Storage.Path, doc.Storage.ScrapeInterval, doc.Alerting.EvaluationInterval = "", unset, unset
+	dec := yaml.NewDecoder(bytes.NewReader(src))
+	dec.KnownFields(true)
+	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, place(path, "", err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("%s: more than one YAML document", path)
+	}
+	cfg.Web, cfg.Agent, cfg.Storage, cfg.Alerting = doc.Web, doc.Agent, doc.Storage, doc.Alerting
+	dir := filepath.Dir(path)
+	cfg.Web.ConfigFile = relativeTo(dir, cfg.Web.ConfigFile)
+	cfg.Storage.Path = relativeTo(dir, cfg.Storage.Path)
+	if cfg.Storage.Path == "" {
+		cfg.Storage.Path = defaults.Storage.Path
+	}
+	if err := cfg.loadPrometheus(src, path, &doc.Prometheus); err != nil {
+		return Config{}, err
+	}
+	if cfg.Storage.ScrapeInterval == unset {
+		cfg.Storage.ScrapeInterval = defaults.Storage.ScrapeInterval
+	}
+	if cfg.Alerting.EvaluationInterval == unset {
+		cfg.Alerting.EvaluationInterval = defaults.Alerting.EvaluationInterval
+	}
+	if err := cfg.loadAlertmanager(src, path, &doc.Alertmanager); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
+	s, err := readSection(src, path, n)
+	if s == nil || err != nil {
+		return err
+	}
+	p, err := promconfig.Load(s.text, promslog.NewNopLogger())
+	if err != nil {
+		return place(s.path, s.prefix("prometheus"), err)
+	}
+	p.SetDirectory(filepath.Dir(s.path))
+	// Scrape configurations are completed and checked only when asked for.
+	if _, err := p.GetScrapeConfigs(); err != nil {
+		return place(s.path, s.prefix("prometheus"), err)
+	}
+	c.Prometheus = p
+	c.RuleFiles = p.RuleFiles
+	var written map[string]yaml.Node
+	if err := errors.Join(yaml.Unmarshal([]byte(s.text), &written), c.applyGlobals(s.text)); err != nil {
+		return place(s.path, s.prefix("prometheus"), err)
+	}
+	for name, why := range map[string]string{
+		"alerting": "external Alertmanagers are not notified yet",
+		"storage":  "the section storage of Hancock's own configuration counts",
+		"tracing":  "Hancock sends no traces",
+		"runtime":  "the Go runtime is set by the environment (GOGC, GOMEMLIMIT)",
+	} {
+		if _, ok := written[name]; ok {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.%s has no effect: %s", name, why))
+		}
+	}
+	return nil
+}
+
+func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
+	s, err := readSection(src, path, n)
+	if s == nil || err != nil {
+		return err
+	}
+	a, err := amconfig.Load(s.text)
+	if err != nil {
+		return place(s.path, s.prefix("alertmanager"), err)
+	}
+	c.Alertmanager = a
+	c.Warnings = append(c.Warnings, "alertmanager has no effect: it is checked, but nobody outside is notified yet")
+	return nil
+}
+
+// applyGlobals lets the intervals that prometheus.global writes down count for
+// the process itself, unless Hancock's own sections say otherwise.
+func (c *Config) applyGlobals(text string) error {
+	var written struct {
+		Global struct {
+			ScrapeInterval     *Duration `yaml:"scrape_interval"`
+			ScrapeTimeout      *Duration `yaml:"scrape_timeout"`
+			EvaluationInterval *Duration `yaml:"evaluation_interval"`
+		} `yaml:"global"`
+	}
+	if err := yaml.Unmarshal([]byte(text), &written); err != nil {
+		return err
+	}
+	if v := written.Global.ScrapeInterval; v != nil && c.Storage.ScrapeInterval == unset {
+		c.Storage.ScrapeInterval = *v
+		c.Storage.ScrapeTimeout = min(c.Storage.ScrapeTimeout, *v)
+		if t := written.Global.ScrapeTimeout; t != nil {
+			c.Storage.ScrapeTimeout = *t
+		}
+	}
+	if v := written.Global.EvaluationInterval; v != nil && c.Alerting.EvaluationInterval == unset {
+		c.Alerting.EvaluationInterval = *v
+	}
+	return nil
+}
+
+// section is the text of a part that another package parses.
+type section struct {
+	text, path string
+	inline     bool
+}
+
+// prefix names the section where it does not have a file of its own.
+func (s *section) prefix(name string) string {
+	if s.inline {
+		return name
+	}
+	return ""
+}
+
+// readSection returns the text of a section: that of the file it names, or its
+// own lines, outdented and moved down so that their numbers stay true. It is
+// nil when there is no such section.
+func readSection(src []byte, path string, n *yaml.Node) (*section, error) {
+	switch {
+	case n.Kind == 0 || n.Tag == "!!null":
+		return nil, nil
+	case n.Kind == yaml.ScalarNode:
+		name := relativeTo(filepath.Dir(path), n.Value)
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, n.Line, err)
+		}
+		return &section{text: string(text), path: name}, nil
+	case n.Kind != yaml.MappingNode:
+		return nil, fmt.Errorf("%s:%d: a mapping or the path of a file is wanted here", path, n.Line)
+	case n.Style&yaml.FlowStyle != 0:
+		text, err := yaml.Marshal(n)
+		if err != nil {
+			return nil, place(path, "", err)
+		}
+		return &section{text: string(text), path: path, inline: true}, nil
+	}
+	indent := n.Column - 1
+	var b strings.Builder
+	b.WriteString(strings.Repeat("\n", n.Line-1))
+	for line := range strings.Lines(strings.Join(strings.SplitAfter(string(src), "\n")[n.Line-1:], "")) {
+		margin := len(line) - len(strings.TrimLeft(line, " "))
+		if trimmed := strings.TrimSpace(line); margin < indent && trimmed != "" && !strings.HasPrefix(trimmed, "#") {
+			break
+		}
+		b.WriteString(line[min(margin, indent):])
+	}
+	return &section{text: b.String(), path: path, inline: true}, nil
+}
+
+func relativeTo(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+var (
+	lineNumber   = regexp.MustCompile(`(?s)^(?:yaml: )?(?:unmarshal errors:\s*)?line (\d+): (.*)$`)
+	unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
+	wrongType    = regexp.MustCompile("cannot unmarshal !!(\\w+) (`[^`]*` )?into (\\S+)")
+)
+
+// place turns an error of a YAML library into one line: file:line: what.
+func place(path, section string, err error) error {
+	message := err.Error()
+	where := path
+	if m := lineNumber.FindStringSubmatch(message); m != nil {
+		where, message = path+":"+m[1], m[2]
+	}
+	message = unknownField.ReplaceAllString(message, `unknown field "$1"`)
+	message = wrongType.ReplaceAllString(message, "a $1 ${2}where a $3 is wanted")
+	lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	message = strings.Join(lines, "; ")
+	if section != "" {
+		message = section + ": " + message
+	}
+	return fmt.Errorf("%s: %s", where, message)
+}
