@@ -1,0 +1,41 @@
+// The frame around a panel: its name, and what to say when there is nothing to draw.
+
+import { Chart } from "./chart.js";
+import { html } from "./html.js";
+import { StatView } from "./stat.js";
+
+/** @import {Panel, PanelState} from "./types.js" */
+/** @import {Signal} from "../third_party/signals.js" */
+/** @import {Store} from "./store.js" */
+/** @import {Theme} from "./theme.js" */
+
+/** @param {{panel: Panel, state: Signal<PanelState>, store: Store, theme: Signal<Theme>}} props */
+export function PanelView({ panel, state, store, theme }) {
+  const { state: word, frame, stats, error, stale } = state.value;
+  const id = `panel-${store.board.panels.indexOf(panel)}`;
+  const [name, suffix] = splitName(panel.name);
+  const drawn = word === "ready" || (stale && (panel.kind === "stat" ? stats.length > 0 : (frame?.series.length ?? 0) > 0));
+  return html`
+    <section class=${`panel ${panel.kind}`} data-panel=${panel.name} data-kind=${panel.kind} data-state=${word} data-stale=${stale} aria-labelledby=${id}>
+      <header>
+        <h2 id=${id} title=${`${panel.description}\n\n${panel.query}`}>${name}${suffix !== "" && html`<span class="visually-hidden"> ${suffix}</span>`}</h2>
+        ${stale && html`<span class="tag">stale</span>`}
+      </header>
+      ${word === "error" && html`<p class="panel-error" data-error role="status">${error}</p>`}
+      ${word === "loading" && html`<p class="panel-note"><span class="visually-hidden">Loading</span></p>`}
+      ${word === "empty" && html`<p class="panel-note">${panel.empty ?? "Nothing is stored for this time yet."}</p>`}
+      ${drawn && panel.kind === "stat" && html`<${StatView} panel=${panel} stats=${stats} frame=${frame} />`}
+      ${drawn && panel.kind !== "stat" && frame !== null && html`<${Chart} panel=${panel} frame=${frame} store=${store} theme=${theme} />`}
+    </section>
+  `;
+}
+
+/**
+ * "(stat)" sets names apart in a list, but next to a big number it says what can be seen.
+ * @param {string} name
+ * @returns {[string, string]}
+ */
+function splitName(name) {
+  const match = /^(.*) (\(stat\))$/.exec(name);
+  return match ? [match[1] ?? "", match[2] ?? ""] : [name, ""];
+}

@@ -1,0 +1,153 @@
+// The shapes that the page's modules share. Only the type check reads this file.
+
+/** A panel of dashboard.json; the Go type Panel documents the fields. */
+export interface Panel {
+  name: string;
+  kind: "timeseries" | "stat";
+  query: string;
+  unit: Unit;
+  legend: string;
+  description: string;
+  empty?: string;
+  color?: number;
+  thresholds?: Threshold[];
+}
+
+export type Unit = "short" | "bytes" | "percent" | "reqps";
+
+export interface Threshold {
+  value: number;
+  severity: "warning" | "critical";
+}
+
+export interface Board {
+  title: string;
+  refresh: string;
+  range: string;
+  panels: Panel[];
+}
+
+/** What the server said about itself in the index. */
+export interface Config {
+  version: string;
+  demo: boolean;
+  dashboard: string;
+  licenses: string;
+}
+
+/** The time that is shown: the last so many seconds, or from one Unix second to another. */
+export type Range = { last: string; seconds: number } | { from: number; to: number };
+
+/** Evaluation times of a range query, in Unix seconds; start and end are multiples of step. */
+export interface Grid {
+  start: number;
+  end: number;
+  step: number;
+}
+
+export type Labels = Record<string, string>;
+
+/** One element of a range query's answer, as Prometheus sends it. */
+export interface MatrixSeries {
+  metric: Labels;
+  values?: [number, string][];
+}
+
+/** One element of an instant query's answer. */
+export interface VectorSample {
+  metric: Labels;
+  value?: [number, string];
+}
+
+/** One line of a chart. */
+export interface Series {
+  key: string;
+  label: string;
+  title: string;
+  values: (number | null)[];
+  last: number | null;
+}
+
+/** What a panel draws. */
+export interface Frame {
+  grid: Grid;
+  times: number[];
+  series: Series[];
+  /** Series that the answer held beyond those that are drawn. */
+  hidden: number;
+}
+
+/** A number of a stat panel. */
+export interface Stat {
+  label: string;
+  title: string;
+  value: number | null;
+}
+
+export interface PanelState {
+  state: "loading" | "ready" | "empty" | "error";
+  frame: Frame | null;
+  stats: Stat[];
+  /** Why the newest answer is missing; null when it is not. */
+  error: string | null;
+  /** What is shown is older than the last attempt to renew it. */
+  stale: boolean;
+}
+
+export interface Rule {
+  name: string;
+  type: string;
+  state: "inactive" | "pending" | "firing" | "unknown";
+  query: string;
+  duration: number;
+  labels?: Labels;
+  annotations?: Labels;
+  alerts?: Alert[];
+  health: string;
+  lastError?: string;
+}
+
+export interface Alert {
+  labels: Labels;
+  annotations: Labels;
+  state: "pending" | "firing" | "inactive";
+  activeAt?: string;
+  value: string;
+}
+
+/** What stands in the list of alerts: a rule at rest, or one of its alerts. */
+export interface AlertRow {
+  key: string;
+  name: string;
+  severity: string;
+  state: "inactive" | "pending" | "firing" | "error";
+  value: number | null;
+  /** Unix milliseconds. */
+  since: number | null;
+  text: string;
+  detail: string;
+}
+
+export interface AlertsState {
+  state: "loading" | "ready" | "error";
+  rows: AlertRow[];
+  error: string | null;
+}
+
+export interface Check {
+  status: string;
+  latency_ms?: number;
+  detail?: string;
+}
+
+export interface HealthState {
+  status: "loading" | "ok" | "degraded" | "error" | "unknown";
+  checks: [string, Check][];
+  error: string | null;
+}
+
+export interface Outage {
+  /** Unix milliseconds. */
+  since: number;
+  message: string;
+}
