@@ -1,0 +1,231 @@
+// Package agent stands between the HTTP server and the LLM backends: it turns
+// a request of the REST API into a prompt for one of nine specialist modes,
+// asks a model, answers, and counts.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cyberviser/hancock/agent/llm"
+)
+
+// prefix is that of the paths which are agent traffic: those are limited and
+// counted, and nothing else is.
+const prefix = "/v1/"
+
+// Options are the settings of the agent.
+type Options struct {
+	// RateLimit is how many requests one client may make in a minute.
+	RateLimit int
+	// MaxBodyBytes bounds a request's body.
+	MaxBodyBytes int64
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// ClientTimeout is how long a client may take to send its body, and to
+	// read one piece of a stream, before it counts as gone.
+	ClientTimeout time.Duration
+}
+
+// DefaultOptions allow 60 requests a minute, bodies of 1 MiB, and trust no proxy.
+func DefaultOptions() Options {
+	return Options{RateLimit: 60, MaxBodyBytes: 1 << 20, ClientTimeout: 30 * time.Second}
+}
+
+// Validate reports the first setting that no agent can be made from. The names
+// in its errors are those of the configuration file.
+func (o Options) Validate() error {
+	if o.RateLimit < 1 {
+		return fmt.Errorf("agent.rate_limit: must be at least 1 request a minute, is %d", o.RateLimit)
+	}
+	if o.MaxBodyBytes < 1 {
+		return fmt.Errorf("agent.max_body: must be at least 1 byte, is %d", o.MaxBodyBytes)
+	}
+	if o.ClientTimeout <= 0 {
+		return fmt.Errorf("agent.client_timeout: must be longer than 0, is %s", o.ClientTimeout)
+	}
+	for _, p := range o.TrustedProxies {
+		if !p.IsValid() {
+			return fmt.Errorf("web.trusted_proxies: %q is not an address range", p)
+		}
+	}
+	return nil
+}
+
+// Backend models what answers. Its errors are *llm.Error.
+type Backend interface {
+	// Chat blocks until the whole answer is there.
+	Chat(context.Context, llm.Request) (llm.Answer, error)
+	// Stream hands over each piece on the caller's goroutine.
+	Stream(context.Context, llm.Request, func(piece string) error) (llm.Answer, error)
+	// Model is the id of the model that answers as a rule.
+	Model() string
+	// Models are the ids of all that may answer, coder models or others.
+	Models(coder bool) []string
+}
+
+// Agent serves the REST API below /v1. Make it with New.
+type Agent struct {
+	opts    Options
+	backend Backend
+	tasks   []task
+	metrics *metrics
+	limits  *limits
+	log     *slog.Logger
+}
+
+// New returns an agent whose metrics are registered, all of them at 0.
+func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Logger) (*Agent, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{opts: opts, backend: backend, tasks: tasks(), log: log}
+	var err error
+	if a.metrics, err = newMetrics(reg, a.routes(), backend); err != nil {
+		return nil, fmt.Errorf("registering the agent's metrics: %w", err)
+	}
+	if a.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("making the rate limiter: %w", err)
+	}
+	return a, nil
+}
+
+// Close makes every further request a 503 and frees what the rate limit holds.
+// Requests in flight are not touched.
+func (a *Agent) Close() error { return a.limits.close() }
+
+// Register mounts the API's routes.
+func (a *Agent) Register(e *echo.Echo) {
+	for _, t := range a.tasks {
+		e.POST(t.path, a.handle(t))
+	}
+	e.GET(agentsPath, a.listAgents)
+}
+
+// agentsPath is the one route that asks no model.
+const agentsPath = "/v1/agents"
+
+// route is a path of the API, as the metrics know it.
+type route struct {
+	path, method string
+	// modes are those that a request to it may be in; empty when it has none.
+	modes []string
+	coder bool
+}
+
+// routes are all paths of the API. A task with a mode of its own counts every
+// request as that mode, one that is told the mode also has invalidMode.
+func (a *Agent) routes() []route {
+	var rs []route
+	for _, t := range a.tasks {
+		modes := []string{t.mode}
+		if t.mode == "" {
+			modes = append(Modes(), invalidMode)
+		}
+		rs = append(rs, route{path: t.path, method: http.MethodPost, modes: modes, coder: t.coder})
+	}
+	return append(rs, route{path: agentsPath, method: http.MethodGet})
+}
+
+// Endpoints are the paths of the API, for the health answer.
+func (a *Agent) Endpoints() []string {
+	var paths []string
+	for _, r := range a.routes() {
+		paths = append(paths, r.path)
+	}
+	return paths
+}
+
+// listAgents answers GET /v1/agents.
+func (a *Agent) listAgents(c echo.Context) error {
+	prompts := make(map[string]string, len(Modes()))
+	for _, mode := range Modes() {
+		prompts[mode] = systemPrompt(mode)
+	}
+	return c.JSON(http.StatusOK, map[string]any{
+		"agents": prompts, "default_mode": DefaultMode, "model": a.backend.Model(),
+	})
+}
+
+// Middleware limits and counts requests below /v1/, each once, whatever
+// becomes of it; it passes other paths on. It belongs outside of everything
+// that may refuse a request, and writes errors itself (through the server's
+// error handler) to see the status that was sent.
+func (a *Agent) Middleware() echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if !strings.HasPrefix(c.Request().URL.Path, prefix) {
+				return next(c)
+			}
+			o := &outcome{start: time.Now(), status: http.StatusInternalServerError}
+			c.Set(outcomeKey, o)
+			// Deferred, for a panic that nothing below has caught.
+			defer func() { a.metrics.observe(c, o) }()
+			err := a.limit(c)
+			if err == nil {
+				err = next(c)
+			}
+			if err != nil {
+				c.Error(err)
+			}
+			o.status = c.Response().Status
+			return nil
+		}
+	}
+}
+
+// outcomeKey is where the outcome of a request stands in its echo.Context.
+const outcomeKey = "hancock.outcome"
+
+// outcome is what the metrics need to know of one request.
+type outcome struct {
+	start  time.Time
+	status int
+	// mode is empty until a handler has read it.
+	mode string
+}
+
+// setMode notes the mode that a request is in.
+func setMode(c echo.Context, mode string) {
+	if o, ok := c.Get(outcomeKey).(*outcome); ok {
+		o.mode = mode
+	}
+}
+
+// limit takes one request from the client's allowance.
+func (a *Agent) limit(c echo.Context) error {
+	v, err := a.limits.take(c.Request())
+	if errors.Is(err, errClosed) {
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "shutting down")
+	}
+	if err != nil {
+		return fmt.Errorf("taking from the rate limit: %w", err)
+	}
+	v.setHeaders(c.Response().Header())
+	if v.ok {
+		return nil
+	}
+	a.metrics.limited(c.Path(), v.client)
+	return echo.NewHTTPError(http.StatusTooManyRequests,
+		fmt.Sprintf("Rate limit exceeded: %d requests/min", a.opts.RateLimit))
+}
+
+// Modes are the nine modes, the default one among them.
+func Modes() []string {
+	return []string{"pentest", "soc", "auto", "code", "ciso", "sigma", "yara", "ioc", "osint"}
+}
+
+// DefaultMode is the mode of a request that names none.
+const DefaultMode = "auto"
+
+func isMode(s string) bool { return slices.Contains(Modes(), s) }

@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/agent/requestlog"
+)
+
+// statusClientGone is what logs and metrics say of a request whose client did
+// not wait for the answer; nobody receives it.
+const statusClientGone = 499
+
+// handle answers the requests to one task.
+func (a *Agent) handle(t task) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		body, err := a.readBody(c)
+		if err != nil {
+			return err
+		}
+		in, err := t.decode(body)
+		ctx := c.Request().Context()
+		if in.mode != "" {
+			setMode(c, in.mode)
+			requestlog.Add(ctx, slog.String("mode", in.mode))
+		}
+		if err != nil {
+			return err
+		}
+		question := a.question(ctx, t, in)
+		if in.stream {
+			return a.stream(c, question)
+		}
+		answer, err := a.backend.Chat(ctx, question)
+		if err != nil {
+			return a.failure(ctx, err)
+		}
+		a.answered(ctx, answer)
+		return c.JSON(http.StatusOK, t.answer(in, answer.Text, answer.Model))
+	}
+}
+
+// question is what the model is asked.
+func (a *Agent) question(ctx context.Context, t task, in input) llm.Request {
+	messages := make([]llm.Message, 0, len(in.history)+2)
+	messages = append(messages, llm.Message{Role: llm.System, Content: systemPrompt(in.mode)})
+	messages = append(messages, in.history...)
+	messages = append(messages, llm.Message{Role: llm.User, Content: t.prompt(in)})
+	return llm.Request{
+		Messages:    messages,
+		Coder:       t.coder,
+		Temperature: t.sampling.temperature,
+		TopP:        t.sampling.topP,
+		MaxTokens:   t.sampling.maxTokens,
+		Observe:     func(at llm.Attempt) { a.observe(ctx, in.mode, at) },
+	}
+}
+
+// observe counts one call to a backend and logs it when it failed.
+func (a *Agent) observe(ctx context.Context, mode string, at llm.Attempt) {
+	a.metrics.asked(mode, at, requestlog.ID(ctx))
+	if at.Err == nil {
+		return
+	}
+	level := slog.LevelError
+	if at.Err.Kind == llm.Canceled {
+		level = slog.LevelInfo
+	}
+	a.log.LogAttrs(ctx, level, "backend call failed", slog.String("event", "llm_call_failed"),
+		slog.String("provider", at.Provider), slog.String("model", at.Model), slog.String("mode", mode),
+		slog.String("kind", string(at.Err.Kind)), slog.Float64("duration_seconds", at.Duration.Seconds()),
+		slog.String("error", at.Err.Error()))
+}
+
+// answered notes on the request's log line who answered.
+func (a *Agent) answered(ctx context.Context, answer llm.Answer) {
+	requestlog.Add(ctx, slog.String("model", answer.Model), slog.String("backend", answer.Provider))
+}
+
+// failure is the HTTP error for a backend's failure. What the backend said
+// stays out of it.
+func (a *Agent) failure(ctx context.Context, err error) *echo.HTTPError {
+	kind := llm.KindOf(err)
+	requestlog.Add(ctx, slog.String("error", string(kind)))
+	if e, ok := errors.AsType[*llm.Error](err); ok {
+		requestlog.Add(ctx, slog.String("model", e.Model), slog.String("backend", e.Provider))
+	}
+	switch {
+	case kind == llm.Canceled:
+		return echo.NewHTTPError(statusClientGone, "the client went away")
+	case kind == llm.Timeout:
+		return echo.NewHTTPError(http.StatusGatewayTimeout, "the model backend took too long")
+	case errors.Is(err, llm.ErrEmpty):
+		return echo.NewHTTPError(http.StatusBadGateway, llm.ErrEmpty.Error())
+	default:
+		return echo.NewHTTPError(http.StatusBadGateway, "the model backend failed: "+failureText(kind))
+	}
+}
+
+// failureText says in words of ours what a client may know of a failure.
+func failureText(kind llm.Kind) string {
+	switch kind {
+	case llm.RateLimited:
+		return "it takes no more requests at the moment"
+	case llm.Auth:
+		return "it refused our credentials"
+	case llm.ContextLength:
+		return "the prompt is too long for the model"
+	case llm.Unavailable:
+		return "it cannot be reached or is out of order"
+	case llm.BadResponse:
+		return "its answer was malformed"
+	default:
+		return "it refused the request"
+	}
+}

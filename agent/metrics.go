@@ -1,0 +1,234 @@
+package agent
+
+import (
+	"math"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/shirou/gopsutil/v4/process"
+
+	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/agent/requestlog"
+)
+
+// The values of labels for what is not in a label's closed set.
+const (
+	otherValue  = "other"
+	invalidMode = "invalid"
+)
+
+// topClients is how many clients have a value of their own in client_id.
+const topClients = 20
+
+// metrics are the agent's. The names without _total are the guide's.
+type metrics struct {
+	requests    prometheus.Counter
+	errors      prometheus.Counter
+	byEndpoint  *prometheus.CounterVec
+	byMode      *prometheus.CounterVec
+	duration    *prometheus.HistogramVec
+	model       *prometheus.HistogramVec
+	rateLimited *prometheus.CounterVec
+	fallbacks   prometheus.Counter
+	routes      map[string]route
+	mu          sync.Mutex // guards clients and the series that follow it
+	clients     *topList
+}
+
+// newMetrics registers the metrics and makes every label set that is known
+// beforehand, so that rate() sees the first request.
+func newMetrics(reg prometheus.Registerer, routes []route, backend Backend) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hancock_requests_total",
+			Help: "Requests to the agent's API, whatever their outcome.",
+		}),
+		errors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hancock_errors_total",
+			Help: "Requests to the agent's API that were answered with a 4xx or 5xx status.",
+		}),
+		byEndpoint: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hancock_requests_by_endpoint",
+			Help: "Requests to the agent's API by endpoint.",
+		}, []string{"endpoint"}),
+		byMode: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hancock_requests_by_mode",
+			Help: "Requests to the agent's endpoints that have a mode, by specialist mode.",
+		}, []string{"mode"}),
+		duration: prometheus.NewHistogramVec(histogram("hancock_request_duration_seconds",
+			"Time from a request's arrival to the end of its answer.",
+			[]float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}),
+			[]string{"method", "endpoint", "status_code"}),
+		model: prometheus.NewHistogramVec(histogram("hancock_model_response_time_seconds",
+			"Time that a model took for a whole answer, by model and by the mode of the request.",
+			[]float64{.1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120, 180, 300}),
+			[]string{"model", "operation"}),
+		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hancock_rate_limit_exceeded_total",
+			Help: "Requests refused by the rate limit, by endpoint and by client address (the busiest ones, the rest is other).",
+		}, []string{"endpoint", "client_id"}),
+		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hancock_llm_fallbacks_total",
+			Help: "Calls that went to OpenAI because the chosen backend had failed.",
+		}),
+		routes:  make(map[string]route),
+		clients: newTopList(topClients),
+	}
+	memory, err := newMemoryGauge()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range []prometheus.Collector{
+		m.requests, m.errors, m.byEndpoint, m.byMode, m.duration, m.model, m.rateLimited, m.fallbacks, memory,
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	m.initialise(routes, backend)
+	return m, nil
+}
+
+func histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  160,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}
+
+// initialise makes the known label sets. Of the statuses they are those that
+// ordinary traffic brings about.
+func (m *metrics) initialise(routes []route, backend Backend) {
+	m.byEndpoint.WithLabelValues(otherValue)
+	m.rateLimited.WithLabelValues(otherValue, otherValue)
+	for _, r := range routes {
+		m.routes[r.path] = r
+		m.byEndpoint.WithLabelValues(r.path)
+		m.rateLimited.WithLabelValues(r.path, otherValue)
+		statuses := []int{http.StatusOK, http.StatusTooManyRequests}
+		if len(r.modes) > 0 {
+			statuses = append(statuses, http.StatusBadRequest, http.StatusBadGateway, http.StatusGatewayTimeout)
+		}
+		for _, s := range statuses {
+			m.duration.WithLabelValues(r.method, r.path, strconv.Itoa(s))
+		}
+		for _, mode := range r.modes {
+			m.byMode.WithLabelValues(mode)
+			if mode == invalidMode {
+				continue
+			}
+			for _, model := range backend.Models(r.coder) {
+				m.model.WithLabelValues(model, mode)
+			}
+		}
+	}
+}
+
+// observe counts one request, which is over.
+func (m *metrics) observe(c echo.Context, o *outcome) {
+	m.requests.Inc()
+	if o.status >= http.StatusBadRequest {
+		m.errors.Inc()
+	}
+	endpoint := otherValue
+	if r, ok := m.routes[c.Path()]; ok {
+		endpoint = r.path
+		if len(r.modes) > 0 {
+			m.byMode.WithLabelValues(modeOf(r, o)).Inc()
+		}
+	}
+	m.byEndpoint.WithLabelValues(endpoint).Inc()
+	observeWithID(m.duration.WithLabelValues(methodLabel(c.Request().Method), endpoint, strconv.Itoa(o.status)),
+		time.Since(o.start), requestlog.ID(c.Request().Context()))
+}
+
+// modeOf is the mode that a request counts as.
+func modeOf(r route, o *outcome) string {
+	switch {
+	case len(r.modes) == 1:
+		return r.modes[0]
+	case o.mode == "":
+		return invalidMode
+	default:
+		return o.mode
+	}
+}
+
+// asked counts one call to a backend. Only answers are timed: failures, which
+// take no time at all or all of it, would hide what a model does.
+func (m *metrics) asked(mode string, at llm.Attempt, requestID string) {
+	if at.Fallback {
+		m.fallbacks.Inc()
+	}
+	if at.Err == nil {
+		observeWithID(m.model.WithLabelValues(at.Model, mode), at.Duration, requestID)
+	}
+}
+
+// limited counts a request that the rate limit refused. A client that is no
+// longer among the busiest loses its series.
+func (m *metrics) limited(path, client string) {
+	endpoint := otherValue
+	if r, ok := m.routes[path]; ok {
+		endpoint = r.path
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	kept, dropped := m.clients.add(client)
+	for _, d := range dropped {
+		m.rateLimited.DeletePartialMatch(prometheus.Labels{"client_id": d})
+	}
+	if !kept {
+		client = otherValue
+	}
+	m.rateLimited.WithLabelValues(endpoint, client).Inc()
+}
+
+// observeWithID leaves the request's id as the exemplar of its bucket.
+func observeWithID(o prometheus.Observer, d time.Duration, id string) {
+	if e, ok := o.(prometheus.ExemplarObserver); ok && id != "" {
+		e.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"request_id": id})
+		return
+	}
+	o.Observe(d.Seconds())
+}
+
+// methodLabel keeps the label's values a closed set: clients may send any
+// token as a method.
+func methodLabel(method string) string {
+	known := []string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
+		http.MethodPatch, http.MethodDelete, http.MethodOptions,
+	}
+	if slices.Contains(known, method) {
+		return method
+	}
+	return otherValue
+}
+
+// newMemoryGauge tells the memory that is resident now. The peak, which
+// getrusage gives, never falls.
+func newMemoryGauge() (prometheus.Collector, error) {
+	self, err := process.NewProcess(int32(os.Getpid())) // #nosec G115 -- process ids are 32 bits wide
+	if err != nil {
+		return nil, err
+	}
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hancock_memory_usage_bytes",
+		Help: "Resident memory of the process now.",
+	}, func() float64 {
+		info, err := self.MemoryInfo()
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(info.RSS)
+	}), nil
+}
