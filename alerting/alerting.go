@@ -1,0 +1,229 @@
+// Package alerting stands between the store and the people that get told: it evaluates rules over tsdb at an
+// interval, keeps the state of each alert, stores it as ALERTS series beside the samples, and hands what fires to a
+// sender. The rules are Prometheus' own, evaluated by its own manager; rules.yml is built in.
+package alerting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// Options of a Manager. The zero value is not usable; start from DefaultOptions.
+type Options struct {
+	// BuiltinRules says whether the embedded rules are evaluated.
+	BuiltinRules bool
+	// RuleFiles are paths or patterns of further rule files. A path without a pattern must exist.
+	RuleFiles []string
+	// EvaluationInterval is for groups that name none.
+	EvaluationInterval time.Duration
+	// ExternalURL is where users reach the server. It stands in templates and in the source link of alerts. nil
+	// leaves the host out.
+	ExternalURL *url.URL
+	// ExternalLabels are seen by templates as $externalLabels.
+	ExternalLabels labels.Labels
+	// OutageTolerance is how long a gap may be after which pending alerts still go on where they were.
+	OutageTolerance time.Duration
+	// ForGracePeriod is the shortest `for` whose state survives a restart, and the least that such an alert waits
+	// after it. Prometheus has ten minutes, for servers whose targets come back one by one; ours are there at once.
+	ForGracePeriod time.Duration
+	// ResendDelay is the least time between two sendings of the same firing alert.
+	ResendDelay time.Duration
+}
+
+// DefaultOptions evaluates the built-in rules each 15 seconds.
+func DefaultOptions() Options {
+	return Options{
+		BuiltinRules:       true,
+		EvaluationInterval: 15 * time.Second,
+		OutageTolerance:    time.Hour,
+		ResendDelay:        time.Minute,
+	}
+}
+
+// Validate reports every option that cannot work, by its name. It reads no files; that is Check's.
+func (o Options) Validate() error {
+	var errs []error
+	if o.EvaluationInterval < time.Millisecond {
+		errs = append(errs, fmt.Errorf("evaluation interval must be at least 1ms, not %s", o.EvaluationInterval))
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"outage tolerance", o.OutageTolerance},
+		{"for grace period", o.ForGracePeriod},
+		{"resend delay", o.ResendDelay},
+	} {
+		if d.d < 0 {
+			errs = append(errs, fmt.Errorf("%s must not be negative, is %s", d.name, d.d))
+		}
+	}
+	for _, f := range o.RuleFiles {
+		if f == "" {
+			errs = append(errs, errors.New("a rule file has an empty path"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Storage is what rules read from and write to.
+type Storage struct {
+	// Queryable is the local storage. Pending alerts are restored from it.
+	Queryable storage.Queryable
+	// Appendable takes ALERTS, ALERTS_FOR_STATE and the results of recording rules.
+	Appendable storage.Appendable
+	// Query evaluates the expressions.
+	Query rules.QueryFunc
+	// Ready is closed when the first samples of this process' life can be queried; no rule is evaluated before.
+	// nil is always ready.
+	Ready <-chan struct{}
+}
+
+// Sender takes the alerts that fire or are resolved. It must not block. rules.Sender of Prometheus is the same.
+type Sender = rules.Sender
+
+// stopGrace is how long an evaluation that is going on may take to end by itself when the manager is stopped.
+const stopGrace = 5 * time.Second
+
+// Manager evaluates rule groups. Its methods are safe for concurrent use.
+type Manager struct {
+	rules  *rules.Manager
+	ready  <-chan struct{}
+	cancel context.CancelFunc // Ends evaluations.
+
+	begun   atomic.Bool
+	start   sync.Once
+	ended   chan struct{} // Closed when the evaluation that start began is over.
+	close   sync.Once
+	closing chan struct{}
+}
+
+// New loads the rules and returns a manager that Run starts. With a nil sender nobody is told; states are kept and
+// stored all the same. The manager must be closed, run or not.
+//
+// A rule file that does not parse is an error that names the file, the line and the rule.
+func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slog.Logger) (*Manager, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("alerting options: %w", err)
+	}
+	// Prometheus' manager only logs what is wrong with a rule; here it is an error.
+	files, err := o.files()
+	if err != nil {
+		return nil, err
+	}
+	loader := newLoader(logger)
+	if err := loader.check(files); err != nil {
+		return nil, err
+	}
+	if s.Ready == nil {
+		ready := make(chan struct{})
+		close(ready)
+		s.Ready = ready
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &Manager{
+		rules: rules.NewManager(&rules.ManagerOptions{
+			ExternalURL:     o.externalURL(),
+			QueryFunc:       s.Query,
+			NotifyFunc:      o.notify(to),
+			Context:         ctx,
+			Appendable:      s.Appendable,
+			Queryable:       s.Queryable,
+			Logger:          logger,
+			Registerer:      reg,
+			OutageTolerance: o.OutageTolerance,
+			ForGracePeriod:  o.ForGracePeriod,
+			ResendDelay:     o.ResendDelay,
+			GroupLoader:     loader,
+			Parser:          loader.parser,
+		}),
+		ready:   s.Ready,
+		cancel:  cancel,
+		ended:   make(chan struct{}),
+		closing: make(chan struct{}),
+	}
+	err = m.rules.Update(o.EvaluationInterval, files, o.ExternalLabels, o.externalURL().String(), nil)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("loading rules: %w", err), m.Close())
+	}
+	return m, nil
+}
+
+func (o Options) externalURL() *url.URL {
+	if o.ExternalURL == nil {
+		return &url.URL{}
+	}
+	return o.ExternalURL
+}
+
+func (o Options) notify(to Sender) rules.NotifyFunc {
+	if to == nil {
+		return func(context.Context, string, ...*rules.Alert) {}
+	}
+	return rules.SendAlerts(to, o.externalURL().String())
+}
+
+// Run evaluates the rules until ctx ends or the manager is closed, and returns nil then. It begins when the storage
+// is ready. It can be called once.
+func (m *Manager) Run(ctx context.Context) error {
+	if !m.begun.CompareAndSwap(false, true) {
+		return errors.New("rules can be run only once")
+	}
+	defer m.Close()
+	select {
+	case <-m.ready:
+	case <-ctx.Done():
+		return nil
+	case <-m.closing:
+		return nil
+	}
+	m.evaluate()
+	select {
+	case <-ctx.Done():
+	case <-m.closing:
+	}
+	return nil
+}
+
+// evaluate lets the groups go, which wait for it since they were loaded.
+func (m *Manager) evaluate() {
+	m.start.Do(func() {
+		go func() {
+			defer close(m.ended)
+			m.rules.Run()
+		}()
+	})
+}
+
+// Close stops the evaluation and waits until it has ended; one that is going on gets five seconds and is then
+// cancelled. It always returns nil and may be called more than once.
+func (m *Manager) Close() error {
+	m.close.Do(func() {
+		close(m.closing)
+		// The groups must be let go before they can be stopped, even if they never ran.
+		m.evaluate()
+		giveUp := time.AfterFunc(stopGrace, m.cancel)
+		defer giveUp.Stop()
+		m.rules.Stop()
+		<-m.ended
+		m.cancel()
+	})
+	return nil
+}
+
+// RuleGroups are the loaded groups, by file and name.
+func (m *Manager) RuleGroups() []*rules.Group { return m.rules.RuleGroups() }
+
+// AlertingRules are the rules of all groups that can raise alerts.
+func (m *Manager) AlertingRules() []*rules.AlertingRule { return m.rules.AlertingRules() }

@@ -1,0 +1,154 @@
+package alerting
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v3"
+)
+
+// BuiltinFile is the name under which the embedded rules appear where rules are listed. No such file is read.
+const BuiltinFile = "builtin:rules.yml"
+
+//go:embed rules.yml
+var builtin []byte
+
+// Builtin is the text of the embedded rules.
+func Builtin() []byte { return slices.Clone(builtin) }
+
+// Check parses all rules that o names. The error has a line for each thing that is wrong, which names the file, the
+// line, the group and the rule.
+func Check(o Options) error {
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("alerting options: %w", err)
+	}
+	files, err := o.files()
+	if err != nil {
+		return err
+	}
+	return newLoader(slog.New(slog.DiscardHandler)).check(files)
+}
+
+// files are the rule files that exist now, each once.
+func (o Options) files() ([]string, error) {
+	var files []string
+	if o.BuiltinRules {
+		files = append(files, BuiltinFile)
+	}
+	for _, pattern := range o.RuleFiles {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("rule files %q: %w", pattern, err)
+		}
+		if len(found) == 0 && !strings.ContainsAny(pattern, `*?[\`) {
+			return nil, fmt.Errorf("rule file %s: %w", pattern, fs.ErrNotExist)
+		}
+		for _, f := range found {
+			if !slices.Contains(files, f) {
+				files = append(files, f)
+			}
+		}
+	}
+	return files, nil
+}
+
+// loader is the rules.GroupLoader that knows the embedded rules besides files.
+type loader struct {
+	parser parser.Parser
+	logger *slog.Logger
+}
+
+func newLoader(logger *slog.Logger) loader {
+	return loader{parser: parser.NewParser(parser.Options{}), logger: logger}
+}
+
+// check loads files and joins what is wrong with them.
+func (l loader) check(files []string) error {
+	var errs []error
+	for _, f := range files {
+		_, found := l.Load(f, false, model.UTF8Validation)
+		errs = append(errs, found...)
+	}
+	return errors.Join(errs...)
+}
+
+// Load parses one file, or the embedded rules.
+func (l loader) Load(file string, ignoreUnknown bool, scheme model.ValidationScheme) (*rulefmt.RuleGroups, []error) {
+	content := builtin
+	if file != BuiltinFile {
+		var err error
+		if content, err = os.ReadFile(file); err != nil {
+			return nil, []error{fmt.Errorf("rule file: %w", err)}
+		}
+	}
+	groups, errs := rulefmt.Parse(content, ignoreUnknown, scheme, l.parser, l.logger)
+	if len(errs) == 0 {
+		return groups, nil
+	}
+	return nil, located(file, content, errs)
+}
+
+// Parse parses one expression.
+func (l loader) Parse(query string) (parser.Expr, error) { return l.parser.ParseExpr(query) }
+
+// position is how the parser's errors begin, when they know it.
+var position = regexp.MustCompile(`^(line )?\d+`)
+
+// located puts the file and the line before each error, one line each.
+func located(file string, content []byte, errs []error) []error {
+	var out []error
+	for _, err := range errs {
+		texts := []string{err.Error()}
+		if te, ok := errors.AsType[*yaml.TypeError](err); ok {
+			texts = te.Errors
+		}
+		for _, text := range texts {
+			text = strings.Join(strings.Fields(strings.TrimPrefix(text, "yaml: ")), " ")
+			if re, ok := errors.AsType[*rulefmt.Error](err); ok && !position.MatchString(text) {
+				if line := ruleLine(content, re.Group, re.Rule); line > 0 {
+					text = fmt.Sprintf("%d: %s", line, text)
+				}
+			}
+			text = strings.TrimPrefix(text, "line ")
+			sep := ": "
+			if position.MatchString(text) {
+				sep = ":"
+			}
+			found := fmt.Errorf("%s%s%s", file, sep, text)
+			if !slices.ContainsFunc(out, func(e error) bool { return e.Error() == found.Error() }) {
+				out = append(out, found)
+			}
+		}
+	}
+	return out
+}
+
+// ruleLine is the line of the nth rule, counted from 1, of a group, or 0 when there is none.
+func ruleLine(content []byte, group string, n int) int {
+	var file struct {
+		Groups []struct {
+			Name  string      `yaml:"name"`
+			Rules []yaml.Node `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if yaml.Unmarshal(content, &file) != nil {
+		return 0
+	}
+	for _, g := range file.Groups {
+		if g.Name == group && n >= 1 && n <= len(g.Rules) {
+			return g.Rules[n-1].Line
+		}
+	}
+	return 0
+}

@@ -1,0 +1,169 @@
+package tsdb
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/common/route"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/util/httputil"
+	v1 "github.com/prometheus/prometheus/web/api/v1"
+)
+
+// apiPrefix is where the API stands on the server, below whatever prefix was taken off before.
+const apiPrefix = "/api/v1"
+
+// defaultMaxBody bounds the body of a request to the API: enough for a query or a batch of remote write.
+const defaultMaxBody = 16 << 20
+
+// APIOptions say what the HTTP API shows and allows. The zero value is a read-only API without rules.
+type APIOptions struct {
+	// Rules are shown at /rules and /alerts; nil shows none.
+	Rules v1.RulesRetriever
+	// ExternalURL is where users reach the server; nil is http://ListenAddress.
+	ExternalURL *url.URL
+	// ListenAddress is the address that is listened on, host:port.
+	ListenAddress string
+	// Flags are shown at /status/flags. Values of flags that sound secret are masked.
+	Flags map[string]string
+	// Build is shown at /status/buildinfo.
+	Build v1.PrometheusVersion
+	// EnableAdmin allows deletion and snapshots, EnableRemoteWrite and EnableOTLP the receivers of samples. What is
+	// not enabled is refused as Prometheus refuses it.
+	EnableAdmin, EnableRemoteWrite, EnableOTLP bool
+	// Ready reports whether to answer; while it does not, every answer is 503. nil is always ready.
+	Ready func() bool
+	// MaxBodyBytes bounds request bodies; 0 is 16 MiB.
+	MaxBodyBytes int64
+}
+
+// API is Prometheus' HTTP API, whole, for the path /api/v1/. It is built when it is first asked, or by Warm.
+type API struct {
+	db   *DB
+	opts APIOptions
+
+	once sync.Once
+	root http.Handler
+	doc  openAPI
+}
+
+// NewAPI returns the API over db. It costs nothing until its first use. Only one API of a DB can be used: it
+// registers metrics.
+func (db *DB) NewAPI(o APIOptions) *API {
+	if o.Rules == nil {
+		o.Rules = noRules{}
+	}
+	if o.ExternalURL == nil {
+		o.ExternalURL = &url.URL{Scheme: "http", Host: o.ListenAddress}
+	}
+	if o.MaxBodyBytes == 0 {
+		o.MaxBodyBytes = defaultMaxBody
+	}
+	a := &API{db: db, opts: o}
+	a.doc.options = v1.OpenAPIOptions{ExternalURL: o.ExternalURL.String(), Version: o.Build.Version}
+	return a
+}
+
+// Warm builds the API now, so that the first request does not wait for it, and gives the memory that building took
+// back to the system. It takes some tenths of a second of one core and is safe to call beside requests.
+func (a *API) Warm() {
+	a.handler()
+	debug.FreeOSMemory()
+}
+
+// ServeHTTP answers requests for paths below /api/v1/. Requests end with an error when the storage closes.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.opts.Ready != nil && !a.opts.Ready() {
+		writeError(w, http.StatusServiceUnavailable, "unavailable", "not ready")
+		return
+	}
+	ctx, leave, err := a.db.inflight.enter(r.Context())
+	if err != nil {
+		writeError(w, http.StatusServiceUnavailable, "unavailable", err.Error())
+		return
+	}
+	defer leave()
+	r = r.WithContext(httputil.ContextWithPath(ctx, r.URL.Path))
+	r.Body = http.MaxBytesReader(w, r.Body, a.opts.MaxBodyBytes)
+	if r.URL.Path == apiPrefix+"/openapi.yaml" && r.Method == http.MethodGet {
+		a.doc.ServeHTTP(w, r)
+		return
+	}
+	a.handler().ServeHTTP(w, r)
+}
+
+func (a *API) handler() http.Handler {
+	a.once.Do(func() {
+		router := route.New()
+		a.db.newV1(a.opts).Register(router)
+		a.root = http.StripPrefix(apiPrefix, router)
+	})
+	return a.root
+}
+
+// openAPI is the description of the API. Only who asks for it pays for it: building it is most of what building
+// the API costs.
+type openAPI struct {
+	options v1.OpenAPIOptions
+	once    sync.Once
+	builder *v1.OpenAPIBuilder
+}
+
+func (d *openAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.once.Do(func() {
+		d.builder = v1.NewOpenAPIBuilder(d.options, promslog.NewNopLogger())
+		debug.FreeOSMemory()
+	})
+	d.builder.ServeOpenAPI(w, r)
+}
+
+// writeError answers in the form of the API's own errors.
+func writeError(w http.ResponseWriter, code int, kind, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	// The client may be gone; there is nobody else to tell.
+	_ = json.NewEncoder(w).Encode(struct {
+		Status    string `json:"status"`
+		ErrorType string `json:"errorType"`
+		Error     string `json:"error"`
+	}{"error", kind, message})
+}
+
+// maskedFlags hides the values of flags that sound secret.
+func maskedFlags(flags map[string]string) map[string]string {
+	secret := regexp.MustCompile(`(?i)key|password|secret|token|credential`)
+	shown := make(map[string]string, len(flags))
+	for name, v := range flags {
+		if v != "" && secret.MatchString(name) {
+			v = mask
+		}
+		if u, err := url.Parse(v); err == nil && u.User != nil && strings.Contains(v, "://") {
+			v = u.Redacted()
+		}
+		shown[name] = v
+	}
+	return shown
+}
+
+// noRules is what an API without rules shows.
+type noRules struct{}
+
+func (noRules) RuleGroups() []*rules.Group           { return nil }
+func (noRules) AlertingRules() []*rules.AlertingRule { return nil }
+
+// noAlertmanagers is the list of Alertmanagers outside the process.
+type noAlertmanagers struct{}
+
+func (noAlertmanagers) Alertmanagers() []*url.URL        { return nil }
+func (noAlertmanagers) DroppedAlertmanagers() []*url.URL { return nil }
+
+func retriever[T any](v T) func(context.Context) T {
+	return func(context.Context) T { return v }
+}

@@ -1,0 +1,142 @@
+package tsdb
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/alecthomas/units"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	// The service discoveries that a scrape job may use, besides static_configs.
+	_ "github.com/prometheus/prometheus/discovery/dns"
+	_ "github.com/prometheus/prometheus/discovery/file"
+	_ "github.com/prometheus/prometheus/discovery/http"
+)
+
+// selfAddress is where the scrape manager believes to find us. The domain is reserved (RFC 2606), so no other
+// target can have it, and dialing it is what leads to the in-memory connection.
+const selfAddress = "this-process.invalid"
+
+// effectiveConfig is the configuration that really runs, and that /api/v1/status/config shows: the given
+// Prometheus section, or an empty one, with our own job in front and the storage section filled in.
+func effectiveConfig(o Options) (*config.Config, error) {
+	base := o.Prometheus
+	if base == nil {
+		var err error
+		base, err = config.Load("", slog.New(slog.DiscardHandler))
+		if err != nil {
+			return nil, fmt.Errorf("loading the empty prometheus configuration: %w", err)
+		}
+	}
+	// A copy keeps the mark that config.Load leaves; slices and pointers are replaced, never written through.
+	cfg := *base
+	self, err := selfJob(o, cfg.GlobalConfig)
+	if err != nil {
+		return nil, fmt.Errorf("own scrape job: %w", err)
+	}
+	cfg.ScrapeConfigs = append([]*config.ScrapeConfig{self}, base.ScrapeConfigs...)
+	cfg.StorageConfig = storageConfig(o, base.StorageConfig)
+	return &cfg, nil
+}
+
+// selfJob is the job that scrapes this process.
+func selfJob(o Options, global config.GlobalConfig) (*config.ScrapeConfig, error) {
+	yes, no := true, false
+	sc := config.DefaultScrapeConfig
+	sc.JobName = JobName
+	sc.ScrapeInterval = model.Duration(o.ScrapeInterval)
+	sc.ScrapeTimeout = model.Duration(o.ScrapeTimeout)
+	// Only protobuf carries native histograms; text is for a handler that cannot speak it.
+	sc.ScrapeProtocols = []config.ScrapeProtocol{
+		config.PrometheusProto, config.OpenMetricsText1_0_0, config.PrometheusText0_0_4,
+	}
+	sc.ScrapeNativeHistograms = &yes
+	// An outside Prometheus and the guide's queries know the classic buckets.
+	sc.AlwaysScrapeClassicHistograms = &yes
+	sc.ConvertClassicHistogramsToNHCB = &no
+	// Nothing is gained by compressing what never leaves the process.
+	sc.EnableCompression = false
+	sc.HTTPClientConfig.EnableHTTP2 = false
+	sc.ServiceDiscoveryConfigs = discovery.Configs{discovery.StaticConfig{selfGroup(o)}}
+	if err := sc.Validate(global); err != nil {
+		return nil, err
+	}
+	// Limits of the global section are meant for foreign targets.
+	sc.BodySizeLimit, sc.SampleLimit, sc.TargetLimit = 0, 0, 0
+	sc.LabelLimit, sc.LabelNameLengthLimit, sc.LabelValueLengthLimit = 0, 0, 0
+	return &sc, nil
+}
+
+// selfGroup is the one target of our own job.
+func selfGroup(o Options) *targetgroup.Group {
+	return &targetgroup.Group{
+		Source: "0",
+		Targets: []model.LabelSet{{
+			model.AddressLabel:  selfAddress,
+			model.InstanceLabel: model.LabelValue(o.Instance),
+		}},
+	}
+}
+
+func storageConfig(o Options, given config.StorageConfig) config.StorageConfig {
+	out := given
+	if out.ExemplarsConfig == nil {
+		out.ExemplarsConfig = &config.ExemplarsConfig{MaxExemplars: o.MaxExemplars}
+	}
+	tsdbConfig := config.TSDBConfig{}
+	if given.TSDBConfig != nil {
+		tsdbConfig = *given.TSDBConfig
+	}
+	retention := config.TSDBRetentionConfig{}
+	if tsdbConfig.Retention != nil {
+		retention = *tsdbConfig.Retention
+	}
+	if retention == (config.TSDBRetentionConfig{}) {
+		retention.Time = model.Duration(o.Retention)
+		retention.Size = units.Base2Bytes(o.RetentionSize)
+	}
+	tsdbConfig.Retention = &retention
+	out.TSDBConfig = &tsdbConfig
+	return out
+}
+
+// evaluationInterval is the step of a subquery that names none.
+func evaluationInterval(cfg *config.Config) time.Duration {
+	return time.Duration(cfg.GlobalConfig.EvaluationInterval)
+}
+
+// maskedConfig is cfg as it may be shown. Prometheus itself masks passwords, keys and tokens where its types know
+// them as such; the plain headers of remote_write and remote_read often carry one as well.
+func maskedConfig(cfg *config.Config) config.Config {
+	shown := *cfg
+	shown.RemoteWriteConfigs = make([]*config.RemoteWriteConfig, len(cfg.RemoteWriteConfigs))
+	for i, rw := range cfg.RemoteWriteConfigs {
+		masked := *rw
+		masked.Headers = maskValues(rw.Headers)
+		shown.RemoteWriteConfigs[i] = &masked
+	}
+	shown.RemoteReadConfigs = make([]*config.RemoteReadConfig, len(cfg.RemoteReadConfigs))
+	for i, rr := range cfg.RemoteReadConfigs {
+		masked := *rr
+		masked.Headers = maskValues(rr.Headers)
+		shown.RemoteReadConfigs[i] = &masked
+	}
+	shown.TracingConfig.Headers = maskValues(cfg.TracingConfig.Headers)
+	return shown
+}
+
+// mask stands where a secret was, as in Prometheus' own output.
+const mask = "<secret>"
+
+func maskValues(headers map[string]string) map[string]string {
+	masked := maps.Clone(headers)
+	for k := range masked {
+		masked[k] = mask
+	}
+	return masked
+}

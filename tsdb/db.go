@@ -1,0 +1,44 @@
+package tsdb
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// Queryable is the local storage alone: what rules restore their state from.
+func (db *DB) Queryable() storage.Queryable { return db.local }
+
+// Appendable stores samples, and sends them on where remote_write says so. It must not be used after Close.
+func (db *DB) Appendable() storage.Appendable { return db.fanout }
+
+// QueryFunc evaluates an instant query over local and remote storage, within the limits of the options. After Close
+// it fails.
+func (db *DB) QueryFunc() rules.QueryFunc {
+	query := rules.EngineQueryFunc(db.engine, db.fanout)
+	return func(ctx context.Context, q string, t time.Time) (promql.Vector, error) {
+		ctx, leave, err := db.inflight.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		return query(ctx, q, t)
+	}
+}
+
+// FirstScrape is closed once the first scrape of this process by itself can be queried, or has failed and that can
+// be queried. Rules wait for it: before, everything seems absent.
+func (db *DB) FirstScrape() <-chan struct{} { return db.scraped.first }
+
+// LastScrape is the time of the newest sample of this process by itself that can be queried, taken since Open; zero
+// while there is none.
+func (db *DB) LastScrape() time.Time {
+	ms := db.scraped.newest.Load()
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

@@ -1,0 +1,78 @@
+package tsdb
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// observedAppendable stands between the scrape manager and the storage and sees when samples of the process itself
+// have become queryable. After stop it takes nothing any more, whatever scrape loop should still be alive.
+type observedAppendable struct {
+	next storage.AppendableV2
+	// up is the series that every scrape of ourselves ends with, a failed one too.
+	up labels.Labels
+
+	newest    atomic.Int64 // Milliseconds; 0 while there is none. Successful scrapes only.
+	firstOnce sync.Once
+	first     chan struct{}
+	stopped   atomic.Bool
+}
+
+func newObservedAppendable(next storage.AppendableV2, instance string) *observedAppendable {
+	return &observedAppendable{
+		next: next,
+		up: labels.FromStrings(labels.MetricName, "up",
+			"instance", instance, "job", JobName),
+		first: make(chan struct{}),
+	}
+}
+
+func (o *observedAppendable) AppenderV2(ctx context.Context) storage.AppenderV2 {
+	return &observedAppender{AppenderV2: o.next.AppenderV2(ctx), to: o}
+}
+
+func (o *observedAppendable) stop() { o.stopped.Store(true) }
+
+type observedAppender struct {
+	storage.AppenderV2
+	to *observedAppendable
+	// at is when we were scraped by what this transaction holds, 0 when it holds another target's samples.
+	at int64
+	ok bool
+}
+
+//nolint:revive // The interface of storage has that many arguments.
+func (a *observedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64,
+	h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AppendV2Options,
+) (storage.SeriesRef, error) {
+	if a.to.stopped.Load() {
+		return 0, errClosed
+	}
+	if labels.Equal(ls, a.to.up) && !value.IsStaleNaN(v) {
+		a.at, a.ok = t, v == 1
+	}
+	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+}
+
+func (a *observedAppender) Commit() error {
+	if a.to.stopped.Load() {
+		return a.Rollback()
+	}
+	if err := a.AppenderV2.Commit(); err != nil {
+		return err
+	}
+	if a.at == 0 {
+		return nil
+	}
+	if a.ok {
+		a.to.newest.Store(a.at)
+	}
+	a.to.firstOnce.Do(func() { close(a.to.first) })
+	return nil
+}

@@ -1,0 +1,233 @@
+package tsdb
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/storage/remote"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
+	"github.com/prometheus/prometheus/util/compression"
+	"github.com/prometheus/prometheus/util/features"
+)
+
+// remoteFlush is how long Close waits for what remote_write has queued. It has to fit into the time that a service
+// manager gives a process to stop.
+const remoteFlush = 10 * time.Second
+
+// DB is the store, the scraping and the query engine. Its methods are safe for concurrent use.
+type DB struct {
+	opts     Options
+	cfg      *config.Config
+	logger   *slog.Logger
+	registry *prometheus.Registry
+	features features.Collector
+	parser   parser.Parser
+	opened   time.Time
+
+	lock     fileutil.Releaser
+	stats    *promtsdb.DBStats
+	local    *promtsdb.DB
+	remote   *remote.Storage
+	fanout   storage.Storage
+	engine   *promql.Engine
+	scraped  *observedAppendable
+	manager  *scrape.Manager
+	scraping scraping
+	self     *selfServer
+
+	inflight inflight
+	close    sync.Once
+	closeErr error
+}
+
+// Open locks the data folder, replays its write-ahead log and makes everything ready that answers queries. self is
+// the handler of the process' own metrics; it is asked for /metrics over a connection in memory. What this package
+// measures is registered with reg, and a DB can be opened only once with the same registry. Scraping begins with
+// Run.
+//
+// A folder that cannot be written or that another process has open is an error of one line. A write-ahead log
+// whose end was torn off by a crash is repaired and loses what was torn off.
+func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.Logger) (_ *DB, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("tsdb options: %w", err)
+	}
+	cfg, err := effectiveConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		opts:     o,
+		cfg:      cfg,
+		logger:   logger,
+		registry: reg,
+		features: features.NewRegistry(),
+		parser:   parser.NewParser(parser.Options{}),
+		opened:   time.Now(),
+		stats:    promtsdb.NewDBStats(),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	if db.lock, err = lockFolder(o.Path); err != nil {
+		return nil, err
+	}
+	if err := db.openStorage(); err != nil {
+		return nil, err
+	}
+	db.openEngine()
+	if err := db.openScraping(self); err != nil {
+		return nil, err
+	}
+	db.logger.Info("storage opened", "path", o.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
+		"blocks", len(db.local.Blocks()), "series", db.local.Head().NumSeries(), "gap_seconds", db.gap().Seconds())
+	return db, nil
+}
+
+// lockFolder makes the folder and takes the lock that Prometheus takes too, before anything is read or written.
+// The lock goes with the process, however it ends; its file stays.
+func lockFolder(path string) (fileutil.Releaser, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	lock, _, err := fileutil.Flock(filepath.Join(path, "lock"))
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, syscall.EACCES) && !errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("data folder %s is in use by another process", path)
+	case err != nil:
+		return nil, fmt.Errorf("data folder is not writable: %w", err)
+	}
+	return lock, nil
+}
+
+func (db *DB) openStorage() error {
+	ts := db.cfg.StorageConfig.TSDBConfig
+	o := promtsdb.DefaultOptions()
+	o.NoLockfile = true // Ours is held already, with a message that says what is wrong.
+	o.RetentionDuration = time.Duration(ts.Retention.Time).Milliseconds()
+	o.MaxBytes = int64(ts.Retention.Size)
+	o.MaxPercentage = ts.Retention.Percentage
+	o.MaxBlockDuration = maxBlock(time.Duration(ts.Retention.Time)).Milliseconds()
+	o.OutOfOrderTimeWindow = ts.OutOfOrderTimeWindow
+	o.StaleSeriesCompactionThreshold = ts.StaleSeriesCompactionThreshold
+	if ts.ChunkEncoding.Floats == config.FloatChunkEncodingXOR2 {
+		o.FloatChunkEncoding = chunkenc.EncXOR2
+	}
+	o.WALCompression = compression.Snappy
+	o.EnableExemplarStorage = true
+	o.MaxExemplars = db.cfg.StorageConfig.ExemplarsConfig.MaxExemplars
+	// A process that watches itself has some thousand series: small stripes and buffers save megabytes.
+	o.StripeSize = 1024
+	o.HeadChunksWriteBufferSize = chunks.MinWriteBufferSize
+	o.HeadChunksWriteQueueSize = 0
+	o.FeatureRegistry = db.features
+
+	var err error
+	db.local, err = promtsdb.Open(db.opts.Path, db.logger, db.registry, o, db.stats)
+	if err != nil {
+		return fmt.Errorf("opening storage in %s: %w", db.opts.Path, err)
+	}
+	db.registerMetrics()
+	db.remote = remote.NewStorage(db.logger, db.registry, db.startTime, db.opts.Path, remoteFlush, db, false)
+	db.fanout = storage.NewFanout(db.logger, db.local, db.remote)
+	db.local.SetWriteNotified(db.remote)
+	if err := db.remote.ApplyConfig(db.cfg); err != nil {
+		return fmt.Errorf("remote storage: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) openEngine() {
+	step := evaluationInterval(db.cfg).Milliseconds()
+	db.parser.RegisterFeatures(db.features)
+	db.engine = promql.NewEngine(promql.EngineOpts{
+		Logger:                   db.logger,
+		Reg:                      db.registry,
+		MaxSamples:               db.opts.QueryMaxSamples,
+		Timeout:                  db.opts.QueryTimeout,
+		ActiveQueryTracker:       newQuerySlots(db.opts.QueryConcurrency),
+		LookbackDelta:            db.opts.QueryLookback,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return step },
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+		FeatureRegistry:          db.features,
+		Parser:                   db.parser,
+	})
+}
+
+// gap is the time since the newest stored sample, 0 when there is none: how long nobody was watching.
+func (db *DB) gap() time.Duration {
+	newest := db.local.Head().MaxTime()
+	if blocks := db.local.Blocks(); len(blocks) > 0 {
+		newest = max(newest, blocks[len(blocks)-1].MaxTime())
+	}
+	if newest == math.MinInt64 {
+		return 0
+	}
+	return max(0, db.opened.Sub(time.UnixMilli(newest)))
+}
+
+// startTime tells remote_read from when on the local storage is complete, in milliseconds.
+func (db *DB) startTime() (int64, error) {
+	if len(db.local.Blocks()) > 0 {
+		return db.local.Blocks()[0].MinTime(), nil
+	}
+	return db.opened.UnixMilli(), nil
+}
+
+// Close stops a Run that is still going, waits until queries have ended (they are cancelled), sends what
+// remote_write has queued and closes the storage. Everything that was committed is on disk already, so a Close
+// that never comes loses nothing but stale markers. Later calls return what the first returned.
+func (db *DB) Close() error {
+	db.close.Do(func() { db.closeErr = db.closeAll() })
+	return db.closeErr
+}
+
+func (db *DB) closeAll() error {
+	db.scraping.stop()
+	db.inflight.close()
+	var errs []error
+	if db.self != nil {
+		errs = append(errs, db.self.Close())
+	}
+	if db.remote != nil {
+		errs = append(errs, db.remote.Close())
+	}
+	if db.local != nil {
+		errs = append(errs, db.local.Close())
+	}
+	if db.lock != nil {
+		errs = append(errs, db.lock.Release())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("closing storage: %w", err)
+	}
+	return nil
+}
+
+// Get makes DB what remote storage asks for the metadata of targets.
+func (db *DB) Get() (*scrape.Manager, error) {
+	if db.manager == nil {
+		return nil, errors.New("scraping is not set up")
+	}
+	return db.manager, nil
+}

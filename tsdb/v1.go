@@ -1,0 +1,143 @@
+package tsdb
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/grafana/regexp"
+	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/util/features"
+	"github.com/prometheus/prometheus/util/notifications"
+	v1 "github.com/prometheus/prometheus/web/api/v1"
+)
+
+// Prometheus' own defaults for answering remote reads and live notifications.
+const (
+	remoteReadSamples     = 50_000_000
+	remoteReadConcurrency = 10
+	remoteReadFrameBytes  = 1 << 20
+	maxSubscribers        = 16
+)
+
+// newV1 makes Prometheus' API. This is the only place that knows the arguments of its constructor.
+func (db *DB) newV1(o APIOptions) *v1.API {
+	var appendable storage.Appendable
+	var appendableV2 storage.AppendableV2
+	if o.EnableRemoteWrite || o.EnableOTLP {
+		appendable, appendableV2 = db.fanout, db.fanout
+	}
+	shown := maskedConfig(db.cfg)
+	build := o.Build
+	if build.GoVersion == "" {
+		build.GoVersion = runtime.Version()
+	}
+	notices := notifications.NewNotifications(maxSubscribers, db.registry)
+	db.features.Set(features.API, "admin", o.EnableAdmin)
+	db.features.Set(features.API, "remote_write_receiver", o.EnableRemoteWrite)
+	db.features.Set(features.API, "otlp_write_receiver", o.EnableOTLP)
+
+	return v1.NewAPI(
+		db.engine, db.fanout, appendable, appendableV2, db.local,
+		retriever[v1.ScrapePoolsRetriever](db.manager),
+		retriever[v1.TargetRetriever](db.manager),
+		retriever[v1.AlertmanagerRetriever](noAlertmanagers{}),
+		func() config.Config { return shown },
+		maskedFlags(o.Flags),
+		v1.GlobalURLOptions{ListenAddress: o.ListenAddress, Host: o.ExternalURL.Host, Scheme: o.ExternalURL.Scheme},
+		func(h http.HandlerFunc) http.HandlerFunc { return h }, // API.ServeHTTP has asked already.
+		adminStats{db},
+		db.opts.Path,
+		o.EnableAdmin,
+		false, 0, // No search API, and no cap on what it would return.
+		db.logger,
+		retriever(o.Rules),
+		remoteReadSamples, remoteReadConcurrency, remoteReadFrameBytes,
+		false,                     // Not an agent.
+		regexp.MustCompile(`^$a`), // No other origin may read.
+		db.runtimeInfo,
+		&build,
+		notices.Get, notices.Sub,
+		db.registry, db.registry,
+		nil, // Statistics of a query in the default form.
+		o.EnableRemoteWrite,
+		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType},
+		o.EnableOTLP, false, false, // OTLP deltas are refused.
+		false, // No zero samples at start timestamps.
+		db.opts.QueryLookback,
+		false, false, // No type and unit labels, no metadata in the write-ahead log.
+		nil,
+		db.features,
+		// A prefix that no path has: the description is left out here and built when somebody asks for it.
+		v1.OpenAPIOptions{IncludePaths: []string{"-"}},
+		db.parser,
+	)
+}
+
+// runtimeInfo is what /status/runtimeinfo shows.
+func (db *DB) runtimeInfo() (v1.RuntimeInfo, error) {
+	retention := db.cfg.StorageConfig.TSDBConfig.Retention
+	info := v1.RuntimeInfo{
+		StartTime:           db.opened.UTC(),
+		ServerTime:          time.Now().UTC(),
+		ReloadConfigSuccess: true,
+		LastConfigTime:      db.opened.UTC(),
+		GoroutineCount:      runtime.NumGoroutine(),
+		GOMAXPROCS:          runtime.GOMAXPROCS(0),
+		GOMEMLIMIT:          debug.SetMemoryLimit(-1),
+		GOGC:                os.Getenv("GOGC"),
+		GODEBUG:             os.Getenv("GODEBUG"),
+		StorageRetention:    retention.Time.String(),
+	}
+	if retention.Size > 0 {
+		info.StorageRetention += " or " + retention.Size.String()
+	}
+	var err error
+	if info.CWD, err = os.Getwd(); err != nil {
+		return info, fmt.Errorf("working directory: %w", err)
+	}
+	if info.Hostname, err = os.Hostname(); err != nil {
+		return info, fmt.Errorf("host name: %w", err)
+	}
+	families, err := db.registry.Gather()
+	if err != nil {
+		return info, fmt.Errorf("gathering runtime status: %w", err)
+	}
+	for _, family := range families {
+		if family.GetName() == "prometheus_tsdb_wal_corruptions_total" {
+			info.CorruptionCount = int64(family.GetMetric()[0].GetCounter().GetValue())
+		}
+	}
+	return info, nil
+}
+
+// adminStats is the storage as the API asks for it.
+type adminStats struct{ db *DB }
+
+func (a adminStats) CleanTombstones() error { return a.db.local.CleanTombstones() }
+
+func (a adminStats) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) error {
+	return a.db.local.Delete(ctx, mint, maxt, ms...)
+}
+
+func (a adminStats) Snapshot(dir string, withHead bool) error {
+	return a.db.local.Snapshot(dir, withHead)
+}
+
+func (a adminStats) Stats(byLabel string, limit int) (*promtsdb.Stats, error) {
+	return a.db.local.Head().Stats(byLabel, limit), nil
+}
+
+func (a adminStats) WALReplayStatus() (promtsdb.WALReplayStatus, error) {
+	return a.db.stats.Head.WALReplayStatus.GetWALReplayStatus(), nil
+}
+
+func (a adminStats) BlockMetas() ([]promtsdb.BlockMeta, error) { return a.db.local.BlockMetas(), nil }
