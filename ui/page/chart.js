@@ -50,8 +50,10 @@ export function Chart({ panel, frame, store, theme }) {
   /** @param {KeyboardEvent} event */
   const onKey = (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -1e6, End: 1e6 }[event.key];
-    if (by !== undefined) plot.current?.moveCursor(by);
-    else if (event.key === "Escape") plot.current?.clearCursor();
+    if (by !== undefined) {
+      plot.current?.moveCursor(by);
+      store.said.value = reading(panel, frame, cursor.peek());
+    } else if (event.key === "Escape") plot.current?.clearCursor();
     else return;
     event.preventDefault();
   };
@@ -61,8 +63,9 @@ export function Chart({ panel, frame, store, theme }) {
       class="plot"
       ref=${host}
       tabindex="0"
-      role="img"
-      aria-label=${`${panel.name}, a chart of ${frame.series.length} series. Arrow keys move the cursor; the values stand below.`}
+      role="group"
+      aria-roledescription="chart"
+      aria-label=${`${panel.name}, ${frame.series.length} series. Arrow keys move the cursor; the values stand below.`}
       onKeyDown=${onKey}
       onBlur=${() => plot.current?.clearCursor()}
     ></div>
@@ -74,6 +77,21 @@ export function Chart({ panel, frame, store, theme }) {
       onFocus=${(/** @type {number | null} */ index) => plot.current?.setFocus(index)}
     />
   `;
+}
+
+/** Most series that are read out. */
+const mostRead = 5;
+
+/**
+ * What stands under the cursor, for those who hear it.
+ * @param {Panel} panel
+ * @param {Frame} frame
+ * @param {number | null} index
+ */
+function reading(panel, frame, index) {
+  if (index === null) return "";
+  const values = frame.series.slice(0, mostRead).map((s) => `${s.label} ${formatValue(s.values[index], panel.unit)}`);
+  return `${formatTime(frame.times[index] ?? 0)}: ${values.join(", ")}`;
 }
 
 /**

@@ -6,7 +6,7 @@ import { html } from "./html.js";
 /** @import {Store} from "./store.js" */
 
 /** @type {Record<HealthState["status"], string>} */
-const words = { loading: "Health", ok: "Healthy", degraded: "Degraded", error: "Ill", unknown: "Health unknown" };
+const words = { loading: "Health", ok: "Healthy", degraded: "Degraded", error: "Unhealthy", unknown: "Health unknown" };
 
 /** @param {{store: Store}} props */
 export function HealthChip({ store }) {

@@ -50,7 +50,7 @@ export function createPlot(host, { panel, frame, onCursor, onSelect, onReset }) 
       width: Math.max(host.clientWidth, 50),
       height,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 16, 0, 0],
       cursor: {
         drag: { x: true, y: false, setScale: false },
         focus: { prox: 12 },
