@@ -13,7 +13,7 @@ const (
 	alertSeverity  = "warning"
 	alertThreshold = 0.05
 	alertWindow    = 5 * time.Minute
-	alertFor       = 2 * time.Minute
+	alertFor       = 5 * time.Minute
 )
 
 // observation is the two counters of the rule at one scrape, at milliseconds t.

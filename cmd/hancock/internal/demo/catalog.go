@@ -14,8 +14,11 @@ var catalogFiles embed.FS
 // notice ends every answer, so that a screenshot of one cannot be taken for a model's.
 const notice = "\n\n(Simulated answer of the Hancock demo: no model was asked.)"
 
-// modes are the nine specialist modes, in the order in which ties between them are decided.
-var modes = [...]string{"sigma", "yara", "ioc", "osint", "ciso", "pentest", "soc", "code", "auto"}
+// autoMode is the mode of a generalist.
+const autoMode = "auto"
+
+// modes are the nine modes, the generalist's last.
+var modes = [...]string{"sigma", "yara", "ioc", "osint", "ciso", "pentest", "soc", "code", autoMode}
 
 // entry is one question with the answer written for it.
 type entry struct {
@@ -86,68 +89,73 @@ func words(s string) map[string]bool {
 	return set
 }
 
-// answer is the written answer of mode that shares most words with question. Where none shares any,
-// pick chooses: any number of 0 or more.
+// answer is the written answer that shares most words with question: among those of mode, or of all
+// modes when mode is auto, which answers as the specialist would. Where none shares any, pick chooses
+// one of mode's: any number of 0 or more.
 func (c *catalog) answer(mode, question string, pick int) string {
-	entries := c.byMode[mode]
+	own := c.byMode[mode]
+	best, bestScore := own[pick%len(own)], 0
+	search := []string{mode}
+	if mode == autoMode {
+		search = append(search, modes[:len(modes)-1]...)
+	}
 	asked := words(question)
-	best, bestScore := pick%len(entries), 0
-	for i, e := range entries {
-		score := 0
-		for w := range asked {
-			if e.words[w] {
-				score++
-			}
-		}
-		if score > bestScore {
-			best, bestScore = i, score
-		}
-	}
-	return entries[best].answer + notice
-}
-
-// signs are the words by which a system prompt or a question tells its mode, with their weights.
-var signs = map[string]map[string]int{
-	"sigma":   {"sigma": 8, "logsource": 4, "detection rule": 2},
-	"yara":    {"yara": 8, "malware": 1, "strings": 1},
-	"ioc":     {"indicators of compromise": 6, "indicator": 3, "ioc": 4, "iocs": 2, "enrichment": 3, "enrich": 3, "reputation": 2},
-	"osint":   {"osint": 8, "open-source intelligence": 6, "open source intelligence": 6, "public sources": 3, "footprint": 2},
-	"ciso":    {"ciso": 8, "chief information security officer": 8, "board": 3, "executive": 3, "compliance": 2, "governance": 2},
-	"pentest": {"pentest": 6, "penetration": 6, "red team": 3, "exploitation": 2, "rules of engagement": 3},
-	"soc":     {"soc": 5, "picerl": 5, "incident response": 3, "triage": 3, "alert": 1, "blue team": 2},
-	"code":    {"secure code": 6, "coding": 4, "programmer": 4, "developer": 3, "source code": 3, "code": 3, "function": 1},
-}
-
-// modeOf guesses the mode: from the system prompt, else from the question, else auto. The first
-// hundred characters of a prompt count three times, as they say who is speaking; other modes may be
-// mentioned further down.
-func modeOf(system, question string) string {
-	for _, text := range []string{system, question} {
-		text = spaced(text)
-		head := text[:min(len(text), 100)]
-		best, bestScore, second := "auto", 0, 0
-		for _, mode := range modes {
+	for _, m := range search {
+		for _, e := range c.byMode[m] {
 			score := 0
-			for sign, weight := range signs[mode] {
-				if sign = spaced(sign); strings.Contains(text, sign) {
-					score += weight
-				}
-				if strings.Contains(head, sign) {
-					score += 2 * weight
+			for w := range asked {
+				if e.words[w] {
+					score++
 				}
 			}
-			switch {
-			case score > bestScore:
-				best, bestScore, second = mode, score, bestScore
-			case score > second:
-				second = score
+			if score > bestScore {
+				best, bestScore = e, score
 			}
-		}
-		if bestScore >= 3 && bestScore >= second+3 {
-			return best
 		}
 	}
-	return "auto"
+	return best.answer + notice
+}
+
+// signs are the words by which a system prompt tells its mode.
+func signs() map[string][]string {
+	return map[string][]string{
+		"sigma":   {"sigma", "detection engineer"},
+		"yara":    {"yara", "malware analyst"},
+		"ioc":     {"indicators of compromise", "indicator of compromise", "ioc", "iocs", "indicators"},
+		"osint":   {"osint", "open source intelligence"},
+		"ciso":    {"ciso", "chief information security officer", "board"},
+		"pentest": {"pentest", "penetration tester", "penetration test", "penetration testing", "red team"},
+		"soc":     {"soc", "incident responder", "incident response", "triage"},
+		"code":    {"code", "coding", "programmer", "software"},
+	}
+}
+
+// modeOf guesses the mode from a system prompt: from its line that begins with "Role:", else from its
+// first sentence; other modes are often mentioned further down. It is auto where nothing is found, or
+// two modes as often.
+func modeOf(system string) string {
+	intro, _, _ := strings.Cut(system, ". ")
+	for line := range strings.Lines(system) {
+		if strings.HasPrefix(line, "Role:") {
+			intro = line
+			break
+		}
+	}
+	intro = spaced(intro)
+	best, bestScore := autoMode, 0
+	for mode, list := range signs() {
+		score := 0
+		for _, sign := range list {
+			score += strings.Count(intro, " "+sign+" ")
+		}
+		switch {
+		case score > bestScore:
+			best, bestScore = mode, score
+		case score == bestScore:
+			best = autoMode
+		}
+	}
+	return best
 }
 
 // spaced is s in lower case with each run of other characters than letters and digits as one blank,

@@ -166,7 +166,7 @@ func (b *Backend) compose(req completionRequest, n uint64, f fate) answer {
 			Created: time.Now().Unix(),
 			Model:   req.Model,
 		},
-		pieces: split(b.catalog.answer(modeOf(system, question), question, f.pick)),
+		pieces: split(b.catalog.answer(modeOf(system), question, f.pick)),
 		reason: "stop",
 	}
 	limit := req.MaxCompletionTokens

@@ -9,10 +9,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 )
 
 const (
@@ -101,14 +102,11 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 	if err := os.MkdirAll(o.Dir, 0o777); err != nil {
 		return fmt.Errorf("making data folder: %w", err)
 	}
-	lock, err := tsdbutil.NewDirLocker(o.Dir, "demo_history", log, nil)
+	unlock, err := lockFolder(o.Dir)
 	if err != nil {
-		return fmt.Errorf("locking data folder: %w", err)
+		return err
 	}
-	if err := lock.Lock(); err != nil {
-		return fmt.Errorf("locking data folder: %w", err)
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
+	defer func() { err = errors.Join(err, unlock()) }()
 	if used, err := checkFolder(o.Dir); err != nil || used {
 		return err // another process was quicker
 	}
@@ -132,6 +130,19 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 	}
 	log.Info("demo history written", "path", o.Dir, "duration", o.Duration.String(), "took_ms", time.Since(begin).Milliseconds())
 	return nil
+}
+
+// lockFolder takes the lock that an open store holds, and returns what gives it back.
+func lockFolder(dir string) (unlock func() error, err error) {
+	name := filepath.Join(dir, "lock")
+	lock, _, err := fileutil.Flock(name)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("data folder %s is in use by another process", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("locking data folder: %w", err)
+	}
+	return func() error { return errors.Join(lock.Release(), os.Remove(name)) }, nil
 }
 
 // checkFolder reports whether dir holds a store's data. Data of something else than a demo is an error.
@@ -245,8 +256,8 @@ func (l *life) count(e event) {
 // gauges sets what is measured at the moment of a scrape.
 func (l *life) gauges(t float64, inflight int) {
 	l.exposition.memory.value = memory(l.rng, t-l.begin, inflight, l.failed)
-	// Beside the requests under way there are connections that clients keep for the next one.
-	l.exposition.connections.value = float64(inflight + 3 + l.rng.IntN(3))
+	// A connection is active while a request is under way on it; the page makes one now and then.
+	l.exposition.connections.value = float64(inflight + l.rng.IntN(2))
 }
 
 // warnings lets nothing below a warning through: block writers tell of each block at INFO.

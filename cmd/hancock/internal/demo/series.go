@@ -185,9 +185,18 @@ func newExposition(instance, model string) *exposition {
 	x.errors = x.scalar("hancock_errors_total")
 	x.memory = x.scalar("hancock_memory_usage_bytes")
 	x.connections = x.scalar("hancock_active_connections")
+	x.scalar("hancock_llm_fallbacks_total")
 	for _, endpoint := range []string{chatEndpoint, askEndpoint, agentsEndpoint, otherEndpoint} {
 		x.byEndpoint[endpoint] = x.scalar("hancock_requests_by_endpoint", "endpoint", endpoint)
+		x.scalar("hancock_rate_limit_exceeded_total", "endpoint", endpoint, "client_id", otherEndpoint)
 	}
+	for _, endpoint := range []string{chatEndpoint, askEndpoint} {
+		for _, status := range []int{200, 400, 429, 502, 504} {
+			x.duration("POST", endpoint, status)
+		}
+	}
+	x.duration("GET", agentsEndpoint, 200)
+	x.duration("GET", agentsEndpoint, 429)
 	for _, mode := range append(modes[:], invalidMode) {
 		x.byMode[mode] = x.scalar("hancock_requests_by_mode", "mode", mode)
 	}
@@ -209,6 +218,18 @@ func (x *exposition) histogram(name string, bounds []float64, pairs ...string) *
 	return h
 }
 
+// duration is the histogram of these labels, made where there is none.
+func (x *exposition) duration(method, endpoint string, status int) *histogramSeries {
+	code := strconv.Itoa(status)
+	key := method + " " + endpoint + " " + code
+	h, ok := x.durations[key]
+	if !ok {
+		h = x.histogram("hancock_request_duration_seconds", requestBounds(), "method", method, "endpoint", endpoint, "status_code", code)
+		x.durations[key] = h
+	}
+	return h
+}
+
 // count counts one request that is over.
 func (x *exposition) count(e event) {
 	o := e.outcome
@@ -220,14 +241,7 @@ func (x *exposition) count(e event) {
 	if !o.modeless {
 		x.byMode[o.mode].value++
 	}
-	status := strconv.Itoa(o.status)
-	key := o.method + " " + o.endpoint + " " + status
-	h, ok := x.durations[key]
-	if !ok {
-		h = x.histogram("hancock_request_duration_seconds", requestBounds(), "method", o.method, "endpoint", o.endpoint, "status_code", status)
-		x.durations[key] = h
-	}
-	h.observe(e.end - e.start)
+	x.duration(o.method, o.endpoint, o.status).observe(e.end - e.start)
 	if e.model > 0 {
 		x.answers[o.mode].observe(e.model)
 	}
@@ -265,10 +279,10 @@ func (x *exposition) end(to *blocks, t int64) error {
 
 // requestBounds are the upper bounds of the classic buckets of hancock_request_duration_seconds.
 func requestBounds() []float64 {
-	return []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+	return []float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 }
 
 // modelBounds are those of hancock_model_response_time_seconds.
 func modelBounds() []float64 {
-	return []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300}
+	return []float64{.1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120, 180, 300}
 }

@@ -14,7 +14,7 @@ const (
 	incidentAgo      = 150 * time.Minute // its beginning, before the end of the history
 	incidentDuration = 12 * time.Minute
 	incidentRamp     = 90 * time.Second // until it is at its worst
-	incidentFailing  = 0.38             // share of model calls that fail at its worst
+	incidentFailing  = 0.32             // share of model calls that fail at its worst
 	restartDowntime  = 30 * time.Second
 	backendTimeout   = 120 * time.Second // the default of the process: after it comes a 504
 	usualFailing     = 0.006             // share of model calls that fail on a normal day
@@ -89,7 +89,7 @@ func draft(rng *rand.Rand, d draw, t, severity float64) event {
 		switch {
 		case luck >= usualFailing+incidentFailing*severity:
 			e.model = seconds
-		case severity > 0 && how < 0.35:
+		case severity > 0 && how < 0.45:
 			e.outcome.status, seconds = 504, backendTimeout.Seconds()
 		default:
 			e.outcome.status, seconds = 502, 0.05+2.5*severity*how
