@@ -9,7 +9,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"time"
 )
 
 // Kinds of panels, in the words of Grafana.
@@ -24,8 +23,8 @@ const seriesColors = 8
 // Board is the dashboard: what the page draws and what Grafana imports.
 type Board struct {
 	Title   string  `json:"title"`
-	Refresh string  `json:"refresh"` // between two refreshes, as a Go duration
-	Range   string  `json:"range"`   // shown when nothing else is chosen, as a Prometheus duration
+	Refresh string  `json:"refresh"` // between two refreshes: 30s, 1m
+	Range   string  `json:"range"`   // shown when nothing else is chosen: 15m, 1h, 7d
 	Panels  []Panel `json:"panels"`  // in the order of the monitoring guide
 }
 
@@ -51,7 +50,8 @@ type Threshold struct {
 var (
 	units      = []string{"short", "bytes", "percent", "reqps"}
 	severities = []string{"warning", "critical"}
-	rangeRE    = regexp.MustCompile(`^[1-9][0-9]*[mhd]$`)
+	refreshRE  = regexp.MustCompile(`^[1-9][0-9]{0,3}[sm]$`)
+	rangeRE    = regexp.MustCompile(`^[1-9][0-9]{0,3}[mhd]$`)
 	legendRE   = regexp.MustCompile(`^[^{}]*(\{\{[a-zA-Z_][a-zA-Z0-9_]*\}\}[^{}]*)*$`)
 )
 
@@ -90,8 +90,8 @@ func (b Board) validate() error {
 	if b.Title == "" {
 		return errors.New("title is empty")
 	}
-	if d, err := time.ParseDuration(b.Refresh); err != nil || d < time.Second {
-		return fmt.Errorf("refresh %q is not a duration of at least 1s", b.Refresh)
+	if !refreshRE.MatchString(b.Refresh) {
+		return fmt.Errorf("refresh %q is not a number of seconds or minutes, such as 30s", b.Refresh)
 	}
 	if !rangeRE.MatchString(b.Range) {
 		return fmt.Errorf("range %q is not a number of minutes, hours or days, such as 1h", b.Range)

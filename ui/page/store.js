@@ -255,7 +255,7 @@ function once(ask) {
   };
 }
 
-/** @param {string} text a Go duration of one unit, such as 30s */
+/** @param {string} text such as 30s or 1m */
 function refreshMillis(text) {
   const seconds = /^([0-9]+)s$/.exec(text)?.[1];
   return 1000 * (seconds ? Number(seconds) : (parseDuration(text) ?? 30));
