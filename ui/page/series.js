@@ -72,7 +72,7 @@ function byLabel(a, b) {
  * @returns {string[]}
  */
 export function nameSeries(legend, metrics) {
-  const names = metrics.map((metric) => legend.replace(/\{\{(\w+)\}\}/g, (_, label) => metric[label] ?? "").trim());
+  const names = metrics.map((metric) => legend.replace(/\{\{(\w+)\}\}/g, (_, label) => (Object.hasOwn(metric, label) ? (metric[label] ?? "") : "")).trim());
   /** @type {Map<string, number[]>} */
   const groups = new Map();
   names.forEach((name, i) => {
