@@ -3,11 +3,11 @@ package tsdb
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 	"runtime/debug"
-	"strings"
 	"sync"
 
 	"github.com/prometheus/common/promslog"
@@ -90,6 +90,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
+	if r.ContentLength > a.opts.MaxBodyBytes {
+		writeError(w, http.StatusRequestEntityTooLarge, "bad_data",
+			fmt.Sprintf("request body of %d bytes is larger than %d", r.ContentLength, a.opts.MaxBodyBytes))
+		return
+	}
 	r = r.WithContext(httputil.ContextWithPath(ctx, r.URL.Path))
 	r.Body = http.MaxBytesReader(w, r.Body, a.opts.MaxBodyBytes)
 	if r.URL.Path == apiPrefix+"/openapi.yaml" && r.Method == http.MethodGet {
@@ -144,10 +149,7 @@ func maskedFlags(flags map[string]string) map[string]string {
 		if v != "" && secret.MatchString(name) {
 			v = mask
 		}
-		if u, err := url.Parse(v); err == nil && u.User != nil && strings.Contains(v, "://") {
-			v = u.Redacted()
-		}
-		shown[name] = v
+		shown[name] = redacted(v)
 	}
 	return shown
 }

@@ -3,7 +3,6 @@ package tsdb
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math"
 	"net/http"
@@ -27,10 +26,6 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/prometheus/prometheus/util/features"
 )
-
-// remoteFlush is how long Close waits for what remote_write has queued. It has to fit into the time that a service
-// manager gives a process to stop.
-const remoteFlush = 10 * time.Second
 
 // DB is the store, the scraping and the query engine. Its methods are safe for concurrent use.
 type DB struct {
@@ -107,14 +102,14 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 // The lock goes with the process, however it ends; its file stays.
 func lockFolder(path string) (fileutil.Releaser, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, fmt.Errorf("data folder %s cannot be made: %w", path, err)
 	}
 	lock, _, err := fileutil.Flock(filepath.Join(path, "lock"))
 	switch {
-	case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, syscall.EACCES) && !errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, fmt.Errorf("data folder %s is in use by another process", path)
 	case err != nil:
-		return nil, fmt.Errorf("data folder is not writable: %w", err)
+		return nil, fmt.Errorf("data folder %s is not writable: %w", path, err)
 	}
 	return lock, nil
 }
@@ -147,7 +142,10 @@ func (db *DB) openStorage() error {
 		return fmt.Errorf("opening storage in %s: %w", db.opts.Path, err)
 	}
 	db.registerMetrics()
-	db.remote = remote.NewStorage(db.logger, db.registry, db.startTime, db.opts.Path, remoteFlush, db, false)
+	// Queues are flushed one after the other.
+	flush := db.opts.FlushTimeout / time.Duration(max(1, len(db.cfg.RemoteWriteConfigs)))
+	db.remote = remote.NewStorage(slog.New(redactURLs{db.logger.Handler()}), db.registry, db.startTime,
+		db.opts.Path, flush, db, false)
 	db.fanout = storage.NewFanout(db.logger, db.local, db.remote)
 	db.local.SetWriteNotified(db.remote)
 	if err := db.remote.ApplyConfig(db.cfg); err != nil {
@@ -210,6 +208,7 @@ func (db *DB) closeAll() error {
 		errs = append(errs, db.self.Close())
 	}
 	if db.remote != nil {
+		db.settleRemote()
 		errs = append(errs, db.remote.Close())
 	}
 	if db.local != nil {

@@ -39,6 +39,10 @@ type Options struct {
 	// Its storage section wins over Retention, RetentionSize and MaxExemplars where it says something.
 	Prometheus *config.Config
 
+	// FlushTimeout is how long Close waits for remote_write to send what it has queued. It has to fit into the time
+	// that the process has to stop.
+	FlushTimeout time.Duration
+
 	// QueryTimeout bounds one query, QueryMaxSamples what it may hold in memory (16 bytes each, at least),
 	// QueryConcurrency how many run at once (the rest wait), and QueryLookback is how old a sample may be and
 	// still count as the present one.
@@ -58,6 +62,7 @@ func DefaultOptions() Options {
 		ScrapeTimeout:    10 * time.Second,
 		Instance:         "127.0.0.1:5000",
 		MaxExemplars:     10_000,
+		FlushTimeout:     10 * time.Second,
 		QueryTimeout:     2 * time.Minute,
 		QueryMaxSamples:  50_000_000,
 		QueryConcurrency: 20,
@@ -83,6 +88,7 @@ func (o Options) Validate() error {
 		positive("retention", o.Retention),
 		positive("scrape interval", o.ScrapeInterval),
 		positive("scrape timeout", o.ScrapeTimeout),
+		positive("flush timeout", o.FlushTimeout),
 		positive("query timeout", o.QueryTimeout),
 		positive("query lookback", o.QueryLookback),
 		atLeastOne("query max samples", int64(o.QueryMaxSamples)),

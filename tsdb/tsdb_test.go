@@ -33,6 +33,7 @@ func options(t testing.TB) tsdb.Options {
 	o.Path = t.TempDir()
 	o.ScrapeInterval = 100 * time.Millisecond
 	o.ScrapeTimeout = 100 * time.Millisecond
+	o.FlushTimeout = 100 * time.Millisecond
 	return o
 }
 

@@ -1,0 +1,314 @@
+package tsdb_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/tsdb"
+)
+
+// sample of a float series as it is stored, stale markers too.
+type sample struct {
+	t int64
+	v float64
+}
+
+// stored reads the raw samples of the one series that has the name and the further labels.
+func stored(t testing.TB, db *tsdb.DB, name string, more ...string) []sample {
+	t.Helper()
+	q, err := db.Queryable().Querier(math.MinInt64, math.MaxInt64)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, q.Close()) }()
+	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}
+	for i := 0; i+1 < len(more); i += 2 {
+		ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, more[i], more[i+1]))
+	}
+	set := q.Select(t.Context(), false, nil, ms...)
+	var out []sample
+	for set.Next() {
+		require.Empty(t, out, "more than one series")
+		it := set.At().Iterator(nil)
+		for it.Next() == chunkenc.ValFloat {
+			ts, v := it.At()
+			out = append(out, sample{ts, v})
+		}
+	}
+	require.NoError(t, set.Err())
+	return out
+}
+
+func TestStopEndsSeries(t *testing.T) {
+	o := options(t)
+	o.ScrapeInterval, o.ScrapeTimeout = time.Hour, time.Minute // One scrape, then the markers.
+	s := open(t, o)
+	s.duration.Observe(1)
+	s.run()
+
+	// What rules write has the labels of the target, and must live on.
+	app := s.Appendable().Appender(t.Context())
+	_, err := app.Append(0, labels.FromStrings(labels.MetricName, "ALERTS_FOR_STATE", "alertname", "A",
+		"job", tsdb.JobName, "instance", o.Instance), time.Now().UnixMilli(), 1)
+	require.NoError(t, err)
+	require.NoError(t, app.Commit())
+	s.stop()
+
+	got := stored(t, s.DB, "hancock_requests_total")
+	require.Len(t, got, 2)
+	require.True(t, value.IsStaleNaN(got[1].v))
+	got = stored(t, s.DB, "up")
+	require.Len(t, got, 2)
+	require.True(t, value.IsStaleNaN(got[1].v))
+	require.Len(t, stored(t, s.DB, "ALERTS_FOR_STATE"), 1)
+
+	for query, want := range map[string]int{
+		`{job="hancock",__name__!~"ALERTS.*"}`:          0,
+		`ALERTS_FOR_STATE`:                              1,
+		`last_over_time(hancock_requests_total[5m])`:    1,
+		`{__name__="hancock_request_duration_seconds"}`: 0, // A native histogram.
+	} {
+		v, err := s.QueryFunc()(t.Context(), query, time.Now())
+		require.NoError(t, err)
+		require.Len(t, v, want, query)
+	}
+
+	// Stopping twice, the second time with nothing left to mark, writes nothing more.
+	s.close()
+	s = open(t, o)
+	require.Len(t, stored(t, s.DB, "up"), 2)
+}
+
+func TestReopenKeepsSamples(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	s.requests.Add(7)
+	s.run()
+	first := s.LastScrape()
+	s.close()
+
+	s = open(t, o)
+	require.True(t, s.LastScrape().IsZero(), "samples of an earlier life are not ours")
+	got := stored(t, s.DB, "hancock_requests_total")
+	require.Equal(t, sample{first.UnixMilli(), 7}, got[0])
+	s.run()
+	require.Greater(t, len(stored(t, s.DB, "hancock_requests_total")), len(got))
+}
+
+func TestLife(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func(t *testing.T, s *store)
+	}{
+		{"closed without running", func(*testing.T, *store) {}},
+		{"closed twice", func(t *testing.T, s *store) { require.NoError(t, s.Close()) }},
+		{"stopped before it began", func(t *testing.T, s *store) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			require.NoError(t, s.Run(ctx))
+		}},
+		{"run twice", func(t *testing.T, s *store) {
+			s.run()
+			require.ErrorContains(t, s.Run(t.Context()), "only once")
+		}},
+		{"run after close", func(t *testing.T, s *store) {
+			require.NoError(t, s.Close())
+			require.ErrorContains(t, s.Run(t.Context()), "only once")
+		}},
+		{"closed while running", func(t *testing.T, s *store) {
+			s.run()
+			require.NoError(t, s.Close())
+		}},
+		{"closed while a query runs", func(t *testing.T, s *store) {
+			s.run()
+			done := make(chan error, 1)
+			running := make(chan struct{})
+			go func() {
+				close(running)
+				// Without an end it would go on for minutes.
+				_, err := s.QueryFunc()(t.Context(), `max_over_time((sum(rate(up[1m])))[50d:1s])`, time.Now())
+				done <- err
+			}()
+			<-running
+			require.NoError(t, s.Close())
+			require.Error(t, <-done)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := open(t, options(t))
+			start := time.Now()
+			tt.do(t, s)
+			s.close()
+			require.Less(t, time.Since(start), 10*time.Second)
+		})
+	}
+}
+
+// failing opens a store that cannot be opened, and checks that the error is one line and nothing is left behind.
+func failing(t *testing.T, o tsdb.Options, want ...string) {
+	t.Helper()
+	_, err := tsdb.Open(o, http.NotFoundHandler(), prometheus.NewRegistry(), logger(t))
+	require.Error(t, err)
+	for _, w := range want {
+		require.ErrorContains(t, err, w)
+	}
+	require.NotContains(t, err.Error(), "\n")
+}
+
+func TestFolderInUse(t *testing.T) {
+	o := options(t)
+	s := open(t, o).run()
+	failing(t, o, o.Path, "in use by another process")
+	// The one that has it goes on.
+	_, err := s.QueryFunc()(t.Context(), "up", time.Now())
+	require.NoError(t, err)
+	s.close()
+	open(t, o).close()
+}
+
+func TestFolderUnusable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for name, path := range map[string]string{
+		"a file":              file,
+		"below a file":        filepath.Join(file, "data"),
+		"where nothing grows": "/proc/hancock/data",
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t)
+			o.Path = path
+			failing(t, o, "data folder", path)
+		})
+	}
+}
+
+func TestTornLog(t *testing.T) {
+	for name, tear := range map[string]func(t *testing.T, segment string){
+		"cut": func(t *testing.T, segment string) {
+			info, err := os.Stat(segment)
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(segment, info.Size()-10))
+		},
+		"rubbish at the end": func(t *testing.T, segment string) {
+			f, err := os.OpenFile(segment, os.O_APPEND|os.O_WRONLY, 0)
+			require.NoError(t, err)
+			_, err = f.WriteString(strings.Repeat("rubbish", 10_000))
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t)
+			s := open(t, o)
+			s.requests.Add(5)
+			s.run().close()
+			segments, err := filepath.Glob(filepath.Join(o.Path, "wal", "0*"))
+			require.NoError(t, err)
+			tear(t, segments[len(segments)-1])
+
+			s = open(t, o)
+			require.InDelta(t, 5, stored(t, s.DB, "hancock_requests_total")[0].v, 0)
+			s.run() // It takes samples again.
+			got := stored(t, s.DB, "hancock_requests_total")
+			require.InDelta(t, 0, got[len(got)-1].v, 0)
+			s.close()
+			open(t, o).close() // And is whole.
+		})
+	}
+}
+
+// TestKilled runs a store in a process of its own, kills it in the middle of its work and opens what it left.
+func TestKilled(t *testing.T) {
+	const folder = "HANCOCK_TEST_FOLDER"
+	if path := os.Getenv(folder); path != "" {
+		o := options(t)
+		o.Path, o.ScrapeInterval, o.ScrapeTimeout = path, 20*time.Millisecond, 20*time.Millisecond
+		s := open(t, o)
+		s.requests.Add(1)
+		s.run()
+		for { // Until killed: each line is a promise that the sample can be found later.
+			at := s.LastScrape()
+			fmt.Printf("\nscraped %d\n", at.UnixMilli())
+			for s.LastScrape().Equal(at) {
+				s.requests.Inc()
+			}
+		}
+	}
+	path := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestKilled$")
+	cmd.Env = append(os.Environ(), folder+"="+path)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	var promised int64
+	lines := bufio.NewScanner(out)
+	for n := 0; n < 20 && lines.Scan(); {
+		if _, err := fmt.Sscanf(lines.Text(), "scraped %d", &promised); err == nil {
+			n++
+		}
+	}
+	require.NoError(t, cmd.Process.Kill())
+	for lines.Scan() {
+		_, _ = fmt.Sscanf(lines.Text(), "scraped %d", &promised)
+	}
+	require.Error(t, cmd.Wait())
+	require.NotZero(t, promised)
+
+	o := options(t)
+	o.Path = path
+	s := open(t, o)
+	got := stored(t, s.DB, "hancock_requests_total")
+	require.GreaterOrEqual(t, got[len(got)-1].t, promised)
+	require.GreaterOrEqual(t, len(got), 20)
+	require.NoError(t, testutil.GatherAndCompare(s.reg, strings.NewReader(`
+# HELP prometheus_tsdb_wal_corruptions_total Total number of WAL corruptions.
+# TYPE prometheus_tsdb_wal_corruptions_total counter
+prometheus_tsdb_wal_corruptions_total 0
+`), "prometheus_tsdb_wal_corruptions_total"))
+	s.run()
+}
+
+func TestOptionsValidate(t *testing.T) {
+	require.NoError(t, tsdb.DefaultOptions().Validate())
+	for want, spoil := range map[string]func(*tsdb.Options){
+		"path of the data folder is empty":     func(o *tsdb.Options) { o.Path = "" },
+		"retention must be at least":           func(o *tsdb.Options) { o.Retention = 0 },
+		"retention size must not be negative":  func(o *tsdb.Options) { o.RetentionSize = -1 },
+		"scrape interval must be at least":     func(o *tsdb.Options) { o.ScrapeInterval = 0 },
+		"scrape timeout must be at least":      func(o *tsdb.Options) { o.ScrapeTimeout = -1 },
+		"longer than the scrape interval":      func(o *tsdb.Options) { o.ScrapeTimeout = time.Hour },
+		"instance \"\"":                        func(o *tsdb.Options) { o.Instance = "" },
+		"instance \"\\xff\"":                   func(o *tsdb.Options) { o.Instance = "\xff" },
+		"max exemplars must not be negative":   func(o *tsdb.Options) { o.MaxExemplars = -1 },
+		"flush timeout must be at least":       func(o *tsdb.Options) { o.FlushTimeout = 0 },
+		"query timeout must be at least":       func(o *tsdb.Options) { o.QueryTimeout = 0 },
+		"query max samples must be at least 1": func(o *tsdb.Options) { o.QueryMaxSamples = 0 },
+		"query concurrency must be at least 1": func(o *tsdb.Options) { o.QueryConcurrency = 0 },
+		"query lookback must be at least":      func(o *tsdb.Options) { o.QueryLookback = 0 },
+		`the job name "hancock" is taken`: func(o *tsdb.Options) {
+			o.Prometheus = section(t, "scrape_configs: [{job_name: hancock}]")
+		},
+		"main config was not validated": func(o *tsdb.Options) { o.Prometheus = &config.Config{} },
+	} {
+		t.Run(want, func(t *testing.T) {
+			o := tsdb.DefaultOptions()
+			spoil(&o)
+			require.ErrorContains(t, o.Validate(), want)
+		})
+	}
+}

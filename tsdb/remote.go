@@ -1,0 +1,54 @@
+package tsdb
+
+import "time"
+
+const (
+	// settleStep and settleSteps are how long nothing more must be read from the log for its readers to count as
+	// being at its end; settleWait bounds the wait for that.
+	settleStep  = 10 * time.Millisecond
+	settleSteps = 5
+	settleWait  = time.Second
+)
+
+// settleRemote lets remote_write read the end of the write-ahead log: its readers follow it in the background, and
+// what they have not read when they are stopped is never sent. There is no other sign of where they are than how
+// many records they have read.
+func (db *DB) settleRemote() {
+	if len(db.cfg.RemoteWriteConfigs) == 0 {
+		return
+	}
+	ticker := time.NewTicker(settleStep)
+	defer ticker.Stop()
+	deadline := time.After(settleWait)
+	for read, same := db.recordsRead(), 0; same < settleSteps; {
+		select {
+		case <-deadline:
+			return
+		case <-ticker.C:
+		}
+		before := read
+		if read = db.recordsRead(); read == before {
+			same++
+		} else {
+			same = 0
+		}
+	}
+}
+
+// recordsRead is the number of records that all readers of the write-ahead log have read.
+func (db *DB) recordsRead() float64 {
+	families, err := db.registry.Gather()
+	if err != nil {
+		return 0
+	}
+	var sum float64
+	for _, family := range families {
+		if family.GetName() != "prometheus_wal_watcher_records_read_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			sum += m.GetCounter().GetValue()
+		}
+	}
+	return sum
+}
