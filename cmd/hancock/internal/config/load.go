@@ -96,7 +96,6 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	}
 	for name, why := range map[string]string{
 		"alerting": "external Alertmanagers are not notified yet",
-		"storage":  "the section storage of Hancock's own configuration counts",
 		"tracing":  "Hancock sends no traces",
 		"runtime":  "the Go runtime is set by the environment (GOGC, GOMEMLIMIT)",
 	} {

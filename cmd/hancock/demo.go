@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/demo"
+)
+
+// demoRateLimit leaves room for the generated traffic, which comes from one
+// address, and for a person who tries the API beside it.
+const demoRateLimit = 600
+
+// demoDefaults are the defaults that differ in a demonstration: a data folder
+// of its own, and a log that leaves the printed address visible.
+func demoDefaults(c *config.Config) {
+	c.Storage.Path = "demo-data"
+	c.Agent.LogLevel = "WARNING"
+	c.Agent.RateLimit = demoRateLimit
+}
+
+// demonstration stands for the model, the clients and the past.
+type demonstration struct {
+	backend *demo.Backend
+	log     *slog.Logger
+}
+
+func runDemo(ctx context.Context, inv invocation, stdout, stderr io.Writer) error {
+	return serve(ctx, inv, &demonstration{}, stdout, stderr)
+}
+
+// prepare starts the simulated backend, makes it the only one there is, and
+// writes the history into a data folder that has none.
+func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Logger) (err error) {
+	d.log = log.With("component", "demo")
+	d.log.Warn("this is a demonstration: the model is simulated, the traffic and its history are generated", "event", "demo")
+	if d.backend, err = demo.NewBackend(demo.DefaultBackendOptions(), d.log); err != nil {
+		return err
+	}
+	simulated := llm.Endpoint{BaseURL: d.backend.URL(), Model: demo.Model, CoderModel: demo.CoderModel}
+	opts.llm.Backend, opts.llm.Ollama = llm.Ollama, simulated
+	opts.llm.NVIDIA, opts.llm.OpenAI = llm.Endpoint{}, llm.Endpoint{}
+
+	h := demo.DefaultHistoryOptions()
+	h.Dir, h.Instance, h.Interval, h.Logger = opts.tsdb.Path, opts.tsdb.Instance, opts.tsdb.ScrapeInterval, d.log
+	h.Now = time.Now()
+	return demo.WriteHistory(ctx, h)
+}
+
+func (d *demonstration) close() error {
+	if d.backend == nil {
+		return nil
+	}
+	return d.backend.Close()
+}
+
+// traffic calls the API at the address that was bound.
+func (d *demonstration) traffic(reach *url.URL, key string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		o := demo.DefaultTrafficOptions()
+		o.APIKey = key
+		o.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It is this process, over loopback.
+		t, err := demo.NewTraffic(loopback(*reach).String(), o)
+		if err != nil {
+			return err
+		}
+		return t.Run(ctx)
+	}
+}
+
+// loopback is the address of this server as this machine reaches it.
+func loopback(u url.URL) *url.URL {
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() {
+		return &u
+	}
+	u.Host = "localhost:" + u.Port()
+	return &u
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+)
+
+// defaultConfigFile is read when it stands in the working directory and
+// --config.file names no other.
+const defaultConfigFile = "hancock.yml"
+
+// invocation is one command line, understood.
+type invocation struct {
+	// command is serve, demo, check, dashboard or version; empty when the
+	// command line asked for help, which has been given.
+	command string
+	// configFile is the file that was read, empty when there was none.
+	configFile string
+	config     config.Config
+	// flags are all flags with their values, for /api/v1/status/flags.
+	flags map[string]string
+}
+
+// parseCommandLine reads the command line over the environment over the file
+// over the defaults. It reads the flags twice, as the place of the file is one
+// of them.
+func parseCommandLine(args []string, getenv func(string) string, out io.Writer) (invocation, error) {
+	first, err := parseFlags(args, defaultConfig(), out)
+	if err != nil || first.command == "" {
+		return invocation{}, err
+	}
+	cfg := defaultConfig()
+	if first.command == "demo" {
+		demoDefaults(&cfg)
+	}
+	path := first.configFile
+	if _, err := os.Stat(defaultConfigFile); path == "" && err == nil {
+		path = defaultConfigFile
+	}
+	if path != "" {
+		if cfg, err = config.Load(path, cfg); err != nil {
+			return invocation{}, err
+		}
+	}
+	if err := cfg.ApplyEnvironment(getenv); err != nil {
+		return invocation{}, err
+	}
+	inv, err := parseFlags(args, cfg, out)
+	inv.configFile = path
+	return inv, err
+}
+
+// parseFlags lays the flags over cfg, whose values are their defaults.
+func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, error) {
+	inv := invocation{config: cfg}
+	c := &inv.config
+	help := false
+	app := kingpin.New("hancock", "A security assistant behind a REST API that stores, watches and draws its own metrics. One process, one port.")
+	app.HelpFlag.Short('h')
+	app.UsageWriter(out).ErrorWriter(io.Discard).Terminate(func(int) { help = true })
+
+	app.Flag("config.file", "Configuration file. ./"+defaultConfigFile+" is read when it exists.").PlaceHolder("FILE").StringVar(&inv.configFile)
+
+	app.Flag("web.listen-address", "Address to listen on ($HANCOCK_PORT sets the port alone).").Default(c.Web.ListenAddress).StringVar(&c.Web.ListenAddress)
+	app.Flag("web.external-url", "Address under which people reach the server, for links.").Default(c.Web.ExternalURL).StringVar(&c.Web.ExternalURL)
+	app.Flag("web.config.file", "File in exporter-toolkit's format that turns on TLS or basic authentication.").Default(c.Web.ConfigFile).StringVar(&c.Web.ConfigFile)
+	boolFlag(app, "web.allow-unauthenticated", "Listen on an address other than loopback without HANCOCK_API_KEY.", &c.Web.AllowUnauthenticated)
+	boolFlag(app, "web.enable-admin-api", "Enable the calls of /api/v1/admin, which delete data.", &c.Web.EnableAdminAPI)
+	boolFlag(app, "web.enable-remote-write-receiver", "Accept samples from other Prometheus servers at /api/v1/write.", &c.Web.EnableRemoteWrite)
+	boolFlag(app, "web.enable-otlp-receiver", "Accept OpenTelemetry metrics at /api/v1/otlp.", &c.Web.EnableOTLP)
+	app.Flag("web.shutdown-timeout", "How long requests in flight may take to end ($SHUTDOWN_TIMEOUT, in seconds).").Default(c.Web.ShutdownTimeout.String()).SetValue(&c.Web.ShutdownTimeout)
+
+	app.Flag("agent.backend", "Language model backend: ollama, nvidia or openai ($HANCOCK_LLM_BACKEND).").Default(c.Agent.Backend).StringVar(&c.Agent.Backend)
+	app.Flag("agent.timeout", "How long a model may take to answer.").Default(c.Agent.Timeout.String()).SetValue(&c.Agent.Timeout)
+
+	app.Flag("storage.path", "Folder of the time series database.").Default(c.Storage.Path).StringVar(&c.Storage.Path)
+	app.Flag("storage.retention.time", "How long samples are kept.").Default(c.Storage.Retention.Time.String()).SetValue(&c.Storage.Retention.Time)
+	app.Flag("storage.retention.size", "How much disk samples may take; 0 for no bound.").Default(c.Storage.Retention.Size.String()).SetValue(&c.Storage.Retention.Size)
+	app.Flag("storage.scrape-interval", "How often the process reads its own metrics.").Default(c.Storage.ScrapeInterval.String()).SetValue(&c.Storage.ScrapeInterval)
+
+	boolFlag(app, "alerting.builtin-rules", "Evaluate the built-in alert rules.", &c.Alerting.BuiltinRules)
+	app.Flag("alerting.evaluation-interval", "How often alert rules are evaluated.").Default(c.Alerting.EvaluationInterval.String()).SetValue(&c.Alerting.EvaluationInterval)
+
+	app.Flag("log.level", "DEBUG, INFO, WARNING or ERROR ($LOG_LEVEL).").Default(c.Agent.LogLevel).StringVar(&c.Agent.LogLevel)
+
+	app.Command("serve", "Run Hancock. This is what happens without a command, too.").Default()
+	app.Command("demo", "Run Hancock with a simulated model, generated traffic and six hours of generated history.")
+	app.Command("check", "Check the configuration, the rules and the Alertmanager section without starting.")
+	app.Command("dashboard", "Print the dashboard for Grafana.")
+	app.Command("version", "Print the version.")
+
+	name, err := app.Parse(args)
+	if help {
+		return invocation{}, nil
+	}
+	if err != nil {
+		return invocation{}, fmt.Errorf("%w; see hancock --help", err)
+	}
+	inv.command = name
+	inv.flags = make(map[string]string)
+	for _, f := range app.Model().Flags {
+		if !f.Hidden && f.Name != "help" {
+			inv.flags[f.Name] = f.Value.String()
+		}
+	}
+	return inv, nil
+}
+
+// boolFlag declares a flag that the command line can set and, as --no-name, unset.
+func boolFlag(app *kingpin.Application, name, help string, value *bool) {
+	app.Flag(name, help).Default(fmt.Sprint(*value)).BoolVar(value)
+}
+
+// oneLine makes err fit the single line of standard error that it gets.
+func oneLine(err error) string {
+	return string(bytes.Join(bytes.Fields([]byte(err.Error())), []byte(" ")))
+}
+
+// usageError marks an error of the command line or the configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// exitStatus is 2 for an error of usage or configuration, 1 for any other.
+func exitStatus(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, new(usageError)):
+		return 2
+	default:
+		return 1
+	}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/cyberviser/hancock/agent"
+	"github.com/cyberviser/hancock/agent/health"
+	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/agent/requestlog"
+	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/tsdb"
+	"github.com/cyberviser/hancock/web"
+)
+
+// options are those of all packages, composed from one configuration.
+type options struct {
+	logLevel slog.Level
+	web      web.Options
+	llm      llm.Options
+	agent    agent.Options
+	health   health.Options
+	tsdb     tsdb.Options
+	alerting alerting.Options
+}
+
+// defaultConfig writes the defaults of all packages down as a configuration.
+func defaultConfig() config.Config {
+	w, l, a, h, t, r := web.DefaultOptions(), llm.DefaultOptions(), agent.DefaultOptions(), health.DefaultOptions(), tsdb.DefaultOptions(), alerting.DefaultOptions()
+	models := func(e llm.Endpoint) config.Endpoint {
+		return config.Endpoint{BaseURL: e.BaseURL, Model: e.Model, CoderModel: e.CoderModel}
+	}
+	return config.Config{
+		Web: config.Web{
+			ListenAddress:   w.ListenAddress,
+			ShutdownTimeout: config.Duration(w.ShutdownTimeout),
+		},
+		Agent: config.Agent{
+			LogLevel: "INFO", Backend: l.Backend,
+			Timeout: config.Duration(l.Timeout), ConnectTimeout: config.Duration(l.ConnectTimeout),
+			RateLimit: a.RateLimit, MaxBody: config.Bytes(a.MaxBodyBytes),
+			Ollama: models(l.Ollama), NVIDIA: models(l.NVIDIA), OpenAI: models(l.OpenAI),
+			Health: config.Health{
+				CacheTTL:  config.Duration(h.CacheTTL),
+				MinMemory: config.Bytes(h.MinMemoryBytes), MinDisk: config.Bytes(h.MinDiskBytes),
+			},
+		},
+		Storage: config.Storage{
+			Path:           t.Path,
+			Retention:      config.Retention{Time: config.Duration(t.Retention), Size: config.Bytes(t.RetentionSize)},
+			ScrapeInterval: config.Duration(t.ScrapeInterval), ScrapeTimeout: config.Duration(t.ScrapeTimeout),
+			Query: config.Query{
+				Timeout: config.Duration(t.QueryTimeout), MaxSamples: t.QueryMaxSamples,
+				MaxConcurrency: t.QueryConcurrency, LookbackDelta: config.Duration(t.QueryLookback),
+			},
+		},
+		Alerting: config.Alerting{
+			BuiltinRules: r.BuiltinRules, EvaluationInterval: config.Duration(r.EvaluationInterval),
+		},
+	}
+}
+
+// compose turns a configuration into valid options of all packages. Its errors
+// are errors of usage.
+func compose(c config.Config) (options, error) {
+	o := options{
+		web: web.DefaultOptions(), llm: llm.DefaultOptions(), agent: agent.DefaultOptions(),
+		health: health.DefaultOptions(), tsdb: tsdb.DefaultOptions(), alerting: alerting.DefaultOptions(),
+	}
+	var errs []error
+	fail := func(name string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	var err error
+	o.logLevel, err = requestlog.ParseLevel(c.Agent.LogLevel)
+	fail("agent.log_level", err)
+
+	o.web.ListenAddress, o.web.ConfigFile, o.web.APIKey = c.Web.ListenAddress, c.Web.ConfigFile, string(c.Web.APIKey)
+	o.web.AllowUnauthenticated, o.web.ProtectMetrics = c.Web.AllowUnauthenticated, c.Web.ProtectMetrics
+	o.web.ShutdownTimeout = time.Duration(c.Web.ShutdownTimeout)
+	if c.Web.ExternalURL != "" {
+		o.web.ExternalURL, err = url.Parse(c.Web.ExternalURL)
+		fail("web.external_url", err)
+	}
+
+	o.llm.Backend = c.Agent.Backend
+	o.llm.Timeout, o.llm.ConnectTimeout = time.Duration(c.Agent.Timeout), time.Duration(c.Agent.ConnectTimeout)
+	o.llm.Ollama, o.llm.NVIDIA, o.llm.OpenAI = endpoint(c.Agent.Ollama), endpoint(c.Agent.NVIDIA), endpoint(c.Agent.OpenAI)
+	o.agent.RateLimit, o.agent.MaxBodyBytes = c.Agent.RateLimit, int64(c.Agent.MaxBody)
+	for _, s := range c.Web.TrustedProxies {
+		prefix, err := parsePrefix(s)
+		fail("web.trusted_proxies", err)
+		o.agent.TrustedProxies = append(o.agent.TrustedProxies, prefix)
+	}
+	o.health.CacheTTL = time.Duration(c.Agent.Health.CacheTTL)
+	o.health.MinMemoryBytes, o.health.MinDiskBytes = uint64(c.Agent.Health.MinMemory), uint64(c.Agent.Health.MinDisk)
+
+	o.tsdb.Path, o.tsdb.Prometheus = c.Storage.Path, c.Prometheus
+	o.tsdb.Retention, o.tsdb.RetentionSize = time.Duration(c.Storage.Retention.Time), int64(c.Storage.Retention.Size)
+	o.tsdb.ScrapeInterval, o.tsdb.ScrapeTimeout = time.Duration(c.Storage.ScrapeInterval), min(time.Duration(c.Storage.ScrapeTimeout), time.Duration(c.Storage.ScrapeInterval))
+	o.tsdb.QueryTimeout, o.tsdb.QueryMaxSamples = time.Duration(c.Storage.Query.Timeout), c.Storage.Query.MaxSamples
+	o.tsdb.QueryConcurrency, o.tsdb.QueryLookback = c.Storage.Query.MaxConcurrency, time.Duration(c.Storage.Query.LookbackDelta)
+
+	o.health.DataDir = o.tsdb.Path
+	o.health.MaxSampleAge = max(4*o.tsdb.ScrapeInterval, o.health.MaxSampleAge)
+
+	o.alerting.BuiltinRules, o.alerting.RuleFiles = c.Alerting.BuiltinRules, c.RuleFiles
+	o.alerting.EvaluationInterval = time.Duration(c.Alerting.EvaluationInterval)
+	if c.Prometheus != nil {
+		o.alerting.ExternalLabels = c.Prometheus.GlobalConfig.ExternalLabels
+	}
+
+	if err := errors.Join(errs...); err != nil {
+		return o, err
+	}
+	return o, errors.Join(o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate())
+}
+
+// endpoint is e with its secret in the open, as the package that sends it wants it.
+func endpoint(e config.Endpoint) llm.Endpoint {
+	return llm.Endpoint{
+		BaseURL: e.BaseURL, APIKey: string(e.APIKey), Organization: e.Organization,
+		Model: e.Model, CoderModel: e.CoderModel,
+	}
+}
+
+// parsePrefix reads an address range, or a single address.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		return netip.ParsePrefix(s)
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return addr.Prefix(addr.BitLen())
+}
+
+// bound completes the options by the address that was really bound: port 0
+// has become a port, and a wildcard address is named after this machine.
+func (o *options) bound(addr net.Addr) (reach *url.URL) {
+	host, port, _ := net.SplitHostPort(addr.String())
+	reachHost, instance := host, host
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		reachHost = "localhost"
+		name, _ := os.Hostname()
+		instance = cmp.Or(name, "localhost")
+	}
+	scheme := "http"
+	if o.web.ConfigFile != "" && tlsEnabled(o.web.ConfigFile) {
+		scheme = "https"
+	}
+	reach = &url.URL{Scheme: scheme, Host: net.JoinHostPort(reachHost, port)}
+	o.tsdb.Instance = net.JoinHostPort(instance, port)
+	o.alerting.ExternalURL = cmp.Or(o.web.ExternalURL, reach)
+	return reach
+}
+
+// tlsEnabled tells whether the web configuration file, which is valid, turns
+// TLS on.
+func tlsEnabled(path string) bool {
+	var file struct {
+		TLS *struct{} `yaml:"tls_server_config"`
+	}
+	src, err := os.ReadFile(path)
+	return err == nil && yaml.Unmarshal(src, &file) == nil && file.TLS != nil
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/version"
+	v1 "github.com/prometheus/prometheus/web/api/v1"
+
+	"github.com/cyberviser/hancock/agent"
+	"github.com/cyberviser/hancock/agent/health"
+	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/agent/requestlog"
+	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/tsdb"
+	"github.com/cyberviser/hancock/ui"
+	"github.com/cyberviser/hancock/web"
+)
+
+// serve runs the whole of Hancock until ctx is done:
+//
+//	client ──▶ web ──▶ agent ──▶ LLM backend
+//	            │        │ counts
+//	            │        ▼
+//	            │     registry ──scrape──▶ tsdb ──PromQL──▶ alerting
+//	            │                           │                 │
+//	            └── /metrics, page          └──── /api/v1 ────┘
+//
+// Everything that is opened is closed by the defer on the next line, so that
+// stopping is starting backwards: HTTP drained, rules, scraping, storage. With
+// a demonstration, that stands for the model, the clients and the past.
+func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, stderr io.Writer) (err error) {
+	opts, err := compose(inv.config)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := alerting.Check(opts.alerting); err != nil {
+		return usageError{err}
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	parts := background{fail: fail, patience: opts.web.ShutdownTimeout}
+
+	log := requestlog.New(stderr, opts.logLevel)
+	slog.SetDefault(log.With("component", "library"))
+	quiet := log
+	if opts.logLevel == slog.LevelInfo {
+		quiet = requestlog.New(stderr, slog.LevelWarn)
+	}
+	for _, warning := range inv.config.Warnings {
+		log.Warn("setting has no effect", "detail", warning)
+	}
+	if _, err := memlimit.Set(); err != nil {
+		log.Debug("no memory limit of a container to respect", "error", err)
+	}
+
+	// Nothing is touched before the port is ours.
+	ln, err := web.Listen(ctx, opts.web)
+	if err != nil {
+		return err
+	}
+	defer ln.Close() //nolint:errcheck // Serve closes it; this one is for an error on the way there.
+	reach := opts.bound(ln.Addr())
+
+	if demo != nil {
+		if err := demo.prepare(ctx, &opts, log); err != nil {
+			return err
+		}
+		defer closing(&err, "simulated backend", demo.close)
+	}
+
+	reg := newRegistry()
+	db, err := tsdb.Open(opts.tsdb, promhttp.HandlerFor(reg, promhttp.HandlerOpts{DisableCompression: true}), reg, quiet.With("component", "tsdb"))
+	if err != nil {
+		return fmt.Errorf("opening storage: %w", err)
+	}
+	defer closing(&err, "storage", db.Close)
+
+	rules, err := alerting.New(opts.alerting, alerting.Storage{
+		Queryable: db.Queryable(), Appendable: db.Appendable(), Query: db.QueryFunc(), Ready: db.FirstScrape(),
+	}, nil, reg, quiet.With("component", "alerting"))
+	if err != nil {
+		return fmt.Errorf("loading rules: %w", err)
+	}
+
+	defer closing(&err, "rules", rules.Close)
+
+	backend, err := llm.New(opts.llm, log.With("component", "llm"))
+	if err != nil {
+		return fmt.Errorf("preparing the backend: %w", err)
+	}
+	defer closing(&err, "backend", backend.Close)
+	assistant, err := agent.New(opts.agent, backend, reg, log.With("component", "agent"))
+	if err != nil {
+		return err
+	}
+	defer closing(&err, "agent", assistant.Close)
+	opts.health.Model, opts.health.Modes, opts.health.Endpoints = backend.Model(), agent.Modes(), assistant.Endpoints()
+	var checked []health.Backend
+	for _, b := range backend.Backends() {
+		checked = append(checked, b)
+	}
+	checker, err := health.New(opts.health, health.Deps{Backends: checked, LastSample: db.LastScrape})
+	if err != nil {
+		return err
+	}
+
+	page, err := ui.New(ui.Options{Version: version.Version, Demo: demo != nil})
+	if err != nil {
+		return fmt.Errorf("preparing the page: %w", err)
+	}
+	api := db.NewAPI(tsdb.APIOptions{
+		Rules: rules, ExternalURL: opts.alerting.ExternalURL, ListenAddress: ln.Addr().String(), Flags: inv.flags,
+		Build: v1.PrometheusVersion{
+			Version: version.Version, Revision: version.GetRevision(), Branch: version.Branch,
+			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
+		},
+		EnableAdmin: inv.config.Web.EnableAdminAPI, EnableRemoteWrite: inv.config.Web.EnableRemoteWrite, EnableOTLP: inv.config.Web.EnableOTLP,
+	})
+	server := web.New(opts.web, web.Handlers{
+		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(log), assistant.Middleware()},
+		Routes:  []web.Routes{assistant, checker},
+		Metrics: metricsHandler(reg, log),
+		API:     api,
+		Page:    page,
+	}, reg, log.With("component", "web"))
+
+	defer parts.start("scraping", db.Run)(&err)
+	defer parts.start("rules", rules.Run)(&err)
+	defer parts.start("query API", func(ctx context.Context) error { api.Warm(); <-ctx.Done(); return nil })(&err)
+	if demo != nil {
+		defer parts.start("demo traffic", demo.traffic(reach, opts.web.APIKey))(&err)
+	}
+
+	greet(stdout, inv, opts, reach.String(), demo != nil)
+	log.Info("ready", "event", "ready", "url", reach.String(), "version", version.Version, "demo", demo != nil)
+	err = server.Serve(ctx, ln)
+	log.Info("stopping", "event", "stopping")
+	if failure := (partError{}); errors.As(context.Cause(ctx), &failure) {
+		return errors.Join(failure, err)
+	}
+	return err
+}
+
+// newRegistry has what describes the process whatever it does.
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+		versioncollector.NewCollector("hancock"),
+	)
+	return reg
+}
+
+// metricsHandler answers scrapes from outside. OpenMetrics is not offered: it
+// would add _total to the names of the guide's counters that do not have it.
+func metricsHandler(reg *prometheus.Registry, log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(log.With("component", "metrics").Handler(), slog.LevelError),
+	})
+}
