@@ -32,9 +32,9 @@ type Options struct {
 	// TrafficAge is how long the outcome of real traffic to a backend is
 	// trusted more than a look at it.
 	TrafficAge time.Duration
-	// MinMemory and MinDisk are the bytes of available memory and of free
+	// MinMemoryBytes and MinDiskBytes are the bytes of available memory and of free
 	// disk below which the status is degraded.
-	MinMemory, MinDisk uint64
+	MinMemoryBytes, MinDiskBytes uint64
 	// MaxSampleAge is how old the newest of our own samples may be. A few
 	// scrape intervals.
 	MaxSampleAge time.Duration
@@ -48,13 +48,13 @@ type Options struct {
 // DefaultOptions are the guide's thresholds, for a scrape interval of 15 s.
 func DefaultOptions() Options {
 	return Options{
-		CacheTTL:     30 * time.Second,
-		Timeout:      5 * time.Second,
-		TrafficAge:   time.Minute,
-		MinMemory:    512 << 20,
-		MinDisk:      1 << 30,
-		MaxSampleAge: time.Minute,
-		DataDir:      "data",
+		CacheTTL:       30 * time.Second,
+		Timeout:        5 * time.Second,
+		TrafficAge:     time.Minute,
+		MinMemoryBytes: 512 << 20,
+		MinDiskBytes:   1 << 30,
+		MaxSampleAge:   time.Minute,
+		DataDir:        "data",
 	}
 }
 
@@ -217,7 +217,7 @@ func (c *Checker) checkMemory(ctx context.Context) Check {
 	if err != nil {
 		return Check{Status: Degraded, Detail: "available memory cannot be read: " + err.Error()}
 	}
-	return threshold(available, c.opts.MinMemory, fmt.Sprintf("available_mb=%d", available>>20))
+	return threshold(available, c.opts.MinMemoryBytes, fmt.Sprintf("available_mb=%d", available>>20))
 }
 
 func (c *Checker) checkDisk(ctx context.Context) Check {
@@ -225,7 +225,7 @@ func (c *Checker) checkDisk(ctx context.Context) Check {
 	if err != nil {
 		return Check{Status: Degraded, Detail: "free disk space cannot be read: " + err.Error()}
 	}
-	return threshold(free, c.opts.MinDisk, fmt.Sprintf("available_gb=%d", free>>30))
+	return threshold(free, c.opts.MinDiskBytes, fmt.Sprintf("available_gb=%d", free>>30))
 }
 
 func threshold(have, want uint64, detail string) Check {

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -137,7 +138,7 @@ func (b *Backend) chat(ctx context.Context, r Request) (Answer, *Error) {
 	completion, err := b.sdk.Chat.Completions.New(call, b.params(r), option.WithResponseInto(&res))
 	switch {
 	case err != nil:
-	case completion == nil, completion.JSON.ExtraFields["error"].Valid():
+	case completion == nil, !completion.JSON.Choices.Valid():
 		err = errNoChoices
 	case len(completion.Choices) == 0:
 		err = ErrEmpty
@@ -244,12 +245,10 @@ func (b *Backend) saw(err *Error) {
 	}
 }
 
-// textOf takes a refusal for the answer that it is.
+// textOf takes a refusal for the answer that it is. The SDK passes on bytes
+// that are not UTF-8.
 func textOf(content, refusal string) string {
-	if content == "" {
-		return refusal
-	}
-	return content
+	return strings.ToValidUTF8(cmp.Or(content, refusal), "\uFFFD")
 }
 
 func usageOf(u openai.CompletionUsage, valid bool) *Usage {

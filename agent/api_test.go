@@ -1,0 +1,295 @@
+package agent_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/agent"
+	"github.com/cyberviser/hancock/agent/llm/llmtest"
+)
+
+func TestAnswers(t *testing.T) {
+	a := newAPI(t, llmtest.Say("Isolate the host."))
+	for _, tc := range []struct {
+		name, path, body, want string
+	}{
+		{"chat", "/v1/chat", `{"message":"hi"}`, `{"response":"Isolate the host.","model":"test-model","mode":"auto"}`},
+		{"chat with a mode", "/v1/chat", `{"message":"hi","mode":"soc"}`, `{"response":"Isolate the host.","model":"test-model","mode":"soc"}`},
+		{"chat without stream", "/v1/chat", `{"message":"hi","stream":false}`, `{"response":"Isolate the host.","model":"test-model","mode":"auto"}`},
+		{"nulls are absent", "/v1/chat", `{"message":"hi","mode":null,"history":null,"stream":null}`, `{"response":"Isolate the host.","model":"test-model","mode":"auto"}`},
+		{"unknown and repeated fields", "/v1/chat", `{"x":{},"message":"a","message":"hi","temperature":9}`, `{"response":"Isolate the host.","model":"test-model","mode":"auto"}`},
+		{"ask", "/v1/ask", `{"question":"hi","mode":"ciso"}`, `{"answer":"Isolate the host.","model":"test-model","mode":"ciso"}`},
+		{"ask in an unknown mode", "/v1/ask", `{"question":"hi","mode":"wizard"}`, `{"answer":"Isolate the host.","model":"test-model","mode":"auto"}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := a.post(tc.path, tc.body)
+			require.Equal(t, http.StatusOK, got.status, got.body)
+			require.JSONEq(t, tc.want, got.body)
+			require.Equal(t, "application/json", got.header.Get("Content-Type"))
+			require.Len(t, got.header.Get("X-Request-ID"), 36)
+			require.Equal(t, "1000000", got.header.Get("X-RateLimit-Limit"))
+			require.NotEmpty(t, got.header.Get("X-RateLimit-Remaining"))
+			require.Equal(t, "60s", got.header.Get("X-RateLimit-Window"))
+		})
+	}
+}
+
+func TestEveryModeHasItsOwnPrompt(t *testing.T) {
+	a := newAPI(t, llmtest.Say("ok"))
+	listed := a.do(http.MethodGet, "/v1/agents", "")
+	require.Equal(t, http.StatusOK, listed.status)
+	var body struct {
+		Agents      map[string]string `json:"agents"`
+		DefaultMode string            `json:"default_mode"`
+		Model       string            `json:"model"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(listed.body), &body))
+	require.Equal(t, "auto", body.DefaultMode)
+	require.Equal(t, "test-model", body.Model)
+	require.Len(t, body.Agents, 9)
+	require.Equal(t, []string{"/v1/chat", "/v1/ask", "/v1/agents"}, a.agent.Endpoints())
+
+	seen := make(map[string]string)
+	for i, mode := range agent.Modes() {
+		require.Equal(t, http.StatusOK, a.post("/v1/chat", fmt.Sprintf(`{"message":"hi","mode":%q}`, mode)).status)
+		system := a.backend.Requests()[i].Messages[0]
+		require.Equal(t, "system", system.Role)
+		require.Equal(t, body.Agents[mode], system.Content)
+		require.Empty(t, seen[system.Content], "%s has the prompt of %s", mode, seen[system.Content])
+		seen[system.Content] = mode
+	}
+	for mode, word := range map[string]string{
+		"pentest": "authorisation", "soc": "PICERL", "code": "CWE", "ciso": "ISO/IEC 27001", "sigma": "logsource",
+		"yara": "condition", "ioc": "risk score", "osint": "Admiralty", "auto": "generalist",
+	} {
+		require.Contains(t, body.Agents[mode], word, mode)
+	}
+}
+
+func TestHistoryReachesTheModel(t *testing.T) {
+	a := newAPI(t, llmtest.Say("ok"))
+	require.Equal(t, http.StatusOK, a.post("/v1/chat",
+		`{"message":" and now? ","history":[{"role":"user","content":"a","time":1},{"role":"assistant","content":"b"}]}`).status)
+	req := a.backend.Requests()[0]
+	var roles []string
+	for _, m := range req.Messages {
+		roles = append(roles, m.Role)
+	}
+	require.Equal(t, []string{"system", "user", "assistant", "user"}, roles)
+	require.Equal(t, " and now? ", req.Messages[3].Content)
+	require.JSONEq(t, "0.7", string(req.Fields["temperature"]))
+	require.JSONEq(t, "0.95", string(req.Fields["top_p"]))
+	require.JSONEq(t, "1024", string(req.Fields["max_tokens"]))
+}
+
+func TestRefusedRequests(t *testing.T) {
+	a := newAPI(t, llmtest.Say("never"))
+	const historyForm = "history must be a list of objects with role (user or assistant) and content"
+	const modes = "; valid: pentest, soc, auto, code, ciso, sigma, yara, ioc, osint"
+	for _, tc := range []struct {
+		name, method, path, body string
+		header                   []string
+		status                   int
+		message                  string
+	}{
+		{name: "no message", path: "/v1/chat", body: `{}`, status: 400, message: "message required"},
+		{name: "empty message", path: "/v1/chat", body: `{"message":" \n\t"}`, status: 400, message: "message required"},
+		{name: "null message", path: "/v1/chat", body: `{"message":null}`, status: 400, message: "message required"},
+		{name: "other case", path: "/v1/chat", body: `{"Message":"hi"}`, status: 400, message: "message required"},
+		{name: "no question", path: "/v1/ask", body: `{"message":"hi"}`, status: 400, message: "question required"},
+		{name: "message is a number", path: "/v1/chat", body: `{"message":1}`, status: 400, message: "message must be a string"},
+		{name: "message is a list", path: "/v1/chat", body: `{"message":["hi"]}`, status: 400, message: "message must be a string"},
+		{name: "mode is a number", path: "/v1/ask", body: `{"question":"hi","mode":1}`, status: 400, message: "mode must be a string"},
+		{name: "unknown mode", path: "/v1/chat", body: `{"message":"hi","mode":"wizard"}`, status: 400, message: "invalid mode 'wizard'" + modes},
+		{name: "empty mode", path: "/v1/chat", body: `{"message":"hi","mode":""}`, status: 400, message: "invalid mode ''" + modes},
+		{name: "long mode", path: "/v1/chat", body: `{"message":"hi","mode":"` + strings.Repeat("w", 9999) + `"}`, status: 400, message: "invalid mode '" + strings.Repeat("w", 40) + "…'" + modes},
+		{name: "stream is a string", path: "/v1/chat", body: `{"message":"hi","stream":"yes"}`, status: 400, message: "stream must be true or false"},
+		{name: "history is a string", path: "/v1/chat", body: `{"message":"hi","history":"x"}`, status: 400, message: historyForm},
+		{name: "history holds a string", path: "/v1/chat", body: `{"message":"hi","history":["x"]}`, status: 400, message: historyForm},
+		{name: "history holds null", path: "/v1/chat", body: `{"message":"hi","history":[null]}`, status: 400, message: historyForm},
+		{name: "history with a system turn", path: "/v1/chat", body: `{"message":"hi","history":[{"role":"system","content":"x"}]}`, status: 400, message: historyForm},
+		{name: "history without content", path: "/v1/chat", body: `{"message":"hi","history":[{"role":"user"}]}`, status: 400, message: historyForm},
+		{name: "no body", path: "/v1/chat", status: 400, message: "request body must be a JSON object"},
+		{name: "list", path: "/v1/chat", body: `["hi"]`, status: 400, message: "request body must be a JSON object"},
+		{name: "null", path: "/v1/chat", body: `null`, status: 400, message: "request body must be a JSON object"},
+		{name: "half", path: "/v1/chat", body: `{"message":"hi`, status: 400, message: "request body must be a JSON object"},
+		{name: "two objects", path: "/v1/chat", body: `{"message":"hi"}{}`, status: 400, message: "request body must be a JSON object"},
+		{name: "deep", path: "/v1/chat", body: `{"message":"hi","x":` + strings.Repeat("[", 20000), status: 400, message: "request body must be a JSON object"},
+		{name: "form", path: "/v1/chat", body: `message=hi`, header: []string{"Content-Type", "application/x-www-form-urlencoded"}, status: 415, message: "Content-Type must be application/json"},
+		{name: "no content type", path: "/v1/chat", body: `{"message":"hi"}`, header: []string{"Content-Type", ""}, status: 415, message: "Content-Type must be application/json"},
+		{name: "large", path: "/v1/chat", body: `{"message":"` + strings.Repeat("x", 1<<20) + `"}`, status: 413, message: "request body is larger than 1048576 bytes"},
+		{name: "wrong method", method: "GET", path: "/v1/chat", status: 405, message: "Method Not Allowed"},
+		{name: "wrong method of agents", path: "/v1/agents", body: `{}`, status: 405, message: "Method Not Allowed"},
+		{name: "unknown path", path: "/v1/nothing", body: `{}`, status: 404, message: "Not Found"},
+		{name: "panic", method: "GET", path: "/v1/panic", status: 500, message: "internal error"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			method := tc.method
+			if method == "" {
+				method = http.MethodPost
+			}
+			got := a.do(method, tc.path, tc.body, append(tc.header, "X-Request-ID", "req-1")...)
+			require.Equal(t, tc.status, got.status, got.body)
+			require.Equal(t, map[string]any{"error": tc.message, "request_id": "req-1"}, got.fields(t))
+			require.Equal(t, "req-1", got.header.Get("X-Request-ID"))
+			require.Equal(t, "60s", got.header.Get("X-RateLimit-Window"))
+		})
+	}
+	require.Empty(t, a.backend.Requests())
+}
+
+func TestBodiesAtTheLimit(t *testing.T) {
+	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.MaxBodyBytes = 100 })
+	body := func(n int) string {
+		frame := `{"message":""}`
+		return `{"message":"` + strings.Repeat("x", n-len(frame)) + `"}`
+	}
+	require.Equal(t, http.StatusOK, a.post("/v1/chat", body(100)).status)
+	require.Equal(t, http.StatusRequestEntityTooLarge, a.post("/v1/chat", body(101)).status)
+	require.Equal(t, http.StatusOK, a.do(http.MethodPost, "/v1/chat", body(50), "Content-Type", "application/problem+json; charset=utf-8").status)
+
+	// Without a length nothing tells beforehand.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+"/v1/chat", &endless{})
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := a.client.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
+}
+
+// endless is a body without an end.
+type endless struct{}
+
+func (*endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+func TestSlowBody(t *testing.T) {
+	a := newAPI(t, llmtest.Say("never"), func(s *settings) { s.agent.ClientTimeout = 100 * time.Millisecond })
+	stuck := make(chan struct{})
+	defer close(stuck)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+"/v1/chat", blocked(stuck))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := a.client.Do(req)
+	if err == nil {
+		require.Equal(t, http.StatusBadRequest, res.StatusCode)
+		require.NoError(t, res.Body.Close())
+	}
+	require.Eventually(t, func() bool { return a.moved()["hancock_requests_total"] == 1 }, 5*time.Second, time.Millisecond)
+}
+
+// blocked is a body that does not come.
+type blocked chan struct{}
+
+func (b blocked) Read([]byte) (int, error) {
+	<-b
+	return 0, http.ErrBodyReadAfterClose
+}
+
+func TestBackendFailures(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		reply   llmtest.Reply
+		down    bool
+		status  int
+		message string
+		kind    string
+	}{
+		{"down", nil, true, 502, "the model backend failed: it cannot be reached or is out of order", "unavailable"},
+		{"slow", llmtest.Hang, false, 504, "the model backend took too long", "timeout"},
+		{"rubbish", llmtest.Body(200, "text/html", secretPrompt), false, 502, "the model backend failed: its answer was malformed", "bad_response"},
+		{"empty", llmtest.Say(" "), false, 502, "model returned empty response", "bad_response"},
+		{"wrong key", llmtest.JSON(401, `{"error":{"message":"Incorrect API key provided: sk-backend","code":"invalid_api_key"}}`), false, 502, "the model backend failed: it refused our credentials", "auth"},
+		{"rate limited", llmtest.JSON(429, `{"error":{}}`), false, 502, "the model backend failed: it takes no more requests at the moment", "rate_limited"},
+		{"too long", llmtest.JSON(400, `{"error":{"code":"context_length_exceeded"}}`), false, 502, "the model backend failed: the prompt is too long for the model", "context_length"},
+		{"no such model", llmtest.JSON(404, `{"error":{"code":"model_not_found"}}`), false, 502, "the model backend failed: it refused the request", "other"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, stream := range []bool{false, true} {
+				reply := tc.reply
+				if tc.down {
+					reply = llmtest.Abort
+				}
+				a := newAPI(t, reply, func(s *settings) {
+					if tc.name == "slow" {
+						s.timeout = 150 * time.Millisecond
+					}
+					if tc.down {
+						s.url = closedPort(t)
+					}
+				})
+				start := time.Now()
+				got := a.do(http.MethodPost, "/v1/chat", fmt.Sprintf(`{"message":%q,"mode":"ioc","stream":%t}`, secretPrompt, stream), "X-Request-ID", "req-7")
+				require.Less(t, time.Since(start), 10*time.Second)
+				require.Equal(t, tc.status, got.status, got.body)
+				require.Equal(t, map[string]any{"error": tc.message, "request_id": "req-7"}, got.fields(t))
+
+				line := a.completed("req-7")
+				require.Equal(t, tc.kind, line["error"])
+				require.Equal(t, "test-model", line["model"])
+				require.Equal(t, "ioc", line["mode"])
+				require.InDelta(t, tc.status, line["status"], 0)
+				log := a.log.String()
+				require.Contains(t, log, `"event":"llm_call_failed"`)
+				require.NotContains(t, log, secretPrompt)
+				require.NotContains(t, log, "sk-backend")
+				moved := a.moved()
+				require.InDelta(t, 1, moved["hancock_errors_total"], 0)
+				require.InDelta(t, 1, moved["hancock_requests_by_mode{mode=ioc}"], 0)
+			}
+		})
+	}
+}
+
+func TestFallback(t *testing.T) {
+	a := newAPI(t, llmtest.JSON(500, `{}`), func(s *settings) { s.fallback = llmtest.Say("from the cloud") })
+	got := a.do(http.MethodPost, "/v1/ask", `{"question":"`+secretPrompt+`"}`, "X-Request-ID", "req-9")
+	require.Equal(t, http.StatusOK, got.status)
+	require.JSONEq(t, `{"answer":"from the cloud","model":"cloud-model","mode":"auto"}`, got.body)
+	line := a.completed("req-9")
+	require.Equal(t, "cloud-model", line["model"])
+	require.Equal(t, "openai", line["backend"])
+	var logged bool
+	for l := range strings.Lines(a.log.String()) {
+		logged = logged || strings.Contains(l, `"event":"llm_fallback"`) && strings.Contains(l, `"request_id":"req-9"`)
+		require.NotContains(t, l, secretPrompt)
+		require.NotContains(t, l, "sk-cloud")
+	}
+	require.True(t, logged)
+	moved := a.moved()
+	require.InDelta(t, 1, moved["hancock_llm_fallbacks_total"], 0)
+	require.InDelta(t, 1, moved["hancock_model_response_time_seconds{model=cloud-model,operation=auto}"], 0)
+	require.NotContains(t, moved, "hancock_errors_total")
+}
+
+func TestShuttingDown(t *testing.T) {
+	a := newAPI(t, llmtest.Say("ok"))
+	require.NoError(t, a.agent.Close())
+	got := a.post("/v1/chat", `{"message":"hi"}`)
+	require.Equal(t, http.StatusServiceUnavailable, got.status)
+	require.Equal(t, "shutting down", got.fields(t)["error"])
+}
+
+func TestOptions(t *testing.T) {
+	require.NoError(t, agent.DefaultOptions().Validate())
+	for name, change := range map[string]func(*agent.Options){
+		"agent.rate_limit":     func(o *agent.Options) { o.RateLimit = 0 },
+		"agent.max_body":       func(o *agent.Options) { o.MaxBodyBytes = 0 },
+		"agent.client_timeout": func(o *agent.Options) { o.ClientTimeout = 0 },
+	} {
+		o := agent.DefaultOptions()
+		change(&o)
+		require.ErrorContains(t, o.Validate(), name)
+	}
+}

@@ -1,0 +1,245 @@
+package health_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/cyberviser/hancock/agent/health"
+	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/agent/llm/llmtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// *llm.Backend is what the checker looks at.
+var _ health.Backend = (*llm.Backend)(nil)
+
+// backend is a backend that answers as it is told.
+type backend struct {
+	name, model       string
+	ids               []string
+	err               error
+	succeeded, failed time.Time
+	asked             int
+	mu                sync.Mutex
+	hang              bool
+}
+
+func (b *backend) Name() string                    { return b.name }
+func (b *backend) Model() string                   { return b.model }
+func (b *backend) Traffic() (time.Time, time.Time) { return b.succeeded, b.failed }
+
+func (b *backend) ListModels(ctx context.Context) ([]string, error) {
+	b.mu.Lock()
+	b.asked++
+	b.mu.Unlock()
+	if b.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return b.ids, b.err
+}
+
+// clock is the time of these tests.
+var clock = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) //nolint:gochecknoglobals // a constant
+
+func healthy() health.Deps {
+	return health.Deps{
+		LastSample: func() time.Time { return clock.Add(-3 * time.Second) },
+		Memory:     func(context.Context) (uint64, error) { return 4096 << 20, nil },
+		Disk:       func(context.Context, string) (uint64, error) { return 42 << 30, nil },
+		Now:        func() time.Time { return clock },
+	}
+}
+
+func report(t *testing.T, o health.Options, d health.Deps) (int, health.Report, http.Header) {
+	t.Helper()
+	c, err := health.New(o, d)
+	require.NoError(t, err)
+	e := echo.New()
+	c.Register(e)
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+	var r health.Report
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &r))
+	return w.Code, r, w.Header()
+}
+
+func TestStatuses(t *testing.T) {
+	ollama := func(change func(*backend)) *backend {
+		b := &backend{name: "ollama", model: "llama3.1:8b", ids: []string{"llama3.1:8b"}}
+		change(b)
+		return b
+	}
+	cloud := func(change func(*backend)) *backend {
+		b := &backend{name: "openai", model: "gpt-4o-mini", ids: []string{"gpt-4o-mini"}}
+		change(b)
+		return b
+	}
+	same := func(*backend) {}
+	down := func(b *backend) { b.err = errors.New("ollama: unavailable: connection refused") }
+	for _, tc := range []struct {
+		name     string
+		backends []health.Backend
+		change   func(*health.Deps)
+		code     int
+		status   health.Status
+		check    string
+		want     health.Status
+		detail   string
+	}{
+		{name: "well", backends: []health.Backend{ollama(same)}, code: 200, status: "ok", check: "ollama", want: "ok"},
+		{name: "down", backends: []health.Backend{ollama(down)}, code: 503, status: "error", check: "ollama", want: "error", detail: "ollama: unavailable: connection refused; is it running? start it with: ollama serve"},
+		{name: "down with a fallback", backends: []health.Backend{ollama(down), cloud(same)}, code: 200, status: "degraded", check: "openai", want: "ok"},
+		{name: "all down", backends: []health.Backend{ollama(down), cloud(down)}, code: 503, status: "error", check: "openai", want: "error", detail: "ollama: unavailable: connection refused"},
+		{name: "fallback down", backends: []health.Backend{ollama(same), cloud(down)}, code: 200, status: "degraded", check: "openai", want: "error", detail: "ollama: unavailable: connection refused"},
+		{name: "model not pulled", backends: []health.Backend{ollama(func(b *backend) { b.ids = []string{"mistral:7b"} })}, code: 503, status: "error", check: "ollama", want: "error", detail: "model llama3.1:8b is not there; get it with: ollama pull llama3.1:8b"},
+		{name: "model without a tag", backends: []health.Backend{ollama(func(b *backend) { b.model, b.ids = "phi4", []string{"phi4:latest"} })}, code: 200, status: "ok", check: "ollama", want: "ok"},
+		{name: "model not listed by a service", backends: []health.Backend{cloud(func(b *backend) { b.ids = nil })}, code: 200, status: "degraded", check: "openai", want: "degraded", detail: "model gpt-4o-mini is not listed"},
+		{name: "traffic says it works", backends: []health.Backend{ollama(func(b *backend) { down(b); b.succeeded = clock.Add(-12 * time.Second) })}, code: 200, status: "ok", check: "ollama", want: "ok", detail: "answered 12s ago"},
+		{name: "traffic was long ago", backends: []health.Backend{ollama(func(b *backend) { down(b); b.succeeded = clock.Add(-time.Hour) })}, code: 503, status: "error", check: "ollama", want: "error", detail: "ollama: unavailable: connection refused; is it running? start it with: ollama serve"},
+		{name: "traffic fails", backends: []health.Backend{ollama(func(b *backend) { b.succeeded, b.failed = clock.Add(-12*time.Second), clock.Add(-4*time.Second) })}, code: 200, status: "degraded", check: "ollama", want: "degraded", detail: "reachable, but a call failed 4s ago"},
+		{name: "little memory", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.Memory = func(context.Context) (uint64, error) { return 511 << 20, nil }
+		}, code: 200, status: "degraded", check: "memory", want: "degraded", detail: "available_mb=511"},
+		{name: "memory", backends: []health.Backend{ollama(same)}, code: 200, status: "ok", check: "memory", want: "ok", detail: "available_mb=4096"},
+		{name: "little disk", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.Disk = func(context.Context, string) (uint64, error) { return 1<<30 - 1, nil }
+		}, code: 200, status: "degraded", check: "disk", want: "degraded", detail: "available_gb=0"},
+		{name: "disk", backends: []health.Backend{ollama(same)}, code: 200, status: "ok", check: "disk", want: "ok", detail: "available_gb=42"},
+		{name: "disk cannot be read", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.Disk = func(context.Context, string) (uint64, error) { return 0, errors.New("no such file or directory") }
+		}, code: 200, status: "degraded", check: "disk", want: "degraded", detail: "free disk space cannot be read: no such file or directory"},
+		{name: "samples", backends: []health.Backend{ollama(same)}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "last_sample_age_s=3"},
+		{name: "no first sample yet", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.LastSample = func() time.Time { return time.Time{} }
+		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "waiting for the first sample"},
+		{name: "no sample for long", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.LastSample = func() time.Time { return clock.Add(-61 * time.Second) }
+		}, code: 200, status: "degraded", check: "prometheus", want: "degraded", detail: "last_sample_age_s=61"},
+		{name: "sample of the future", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.LastSample = func() time.Time { return clock.Add(time.Hour) }
+		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "last_sample_age_s=0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := healthy()
+			d.Backends = tc.backends
+			if tc.change != nil {
+				tc.change(&d)
+			}
+			code, r, _ := report(t, health.DefaultOptions(), d)
+			require.Equal(t, tc.code, code)
+			require.Equal(t, tc.status, r.Status)
+			require.Equal(t, tc.want, r.Checks[tc.check].Status)
+			require.Equal(t, tc.detail, r.Checks[tc.check].Detail)
+		})
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	d := healthy()
+	d.Backends = []health.Backend{&backend{name: "nvidia_nim", model: "m", ids: []string{"m"}}}
+	o := health.DefaultOptions()
+	o.Model, o.Modes, o.Endpoints = "m", []string{"auto"}, []string{"/v1/chat"}
+	c, err := health.New(o, d)
+	require.NoError(t, err)
+	e := echo.New()
+	c.Register(e)
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	require.JSONEq(t, `{"status":"ok","agent":"Hancock","model":"m","modes":["auto"],"endpoints":["/v1/chat"],"checks":{
+		"nvidia_nim":{"status":"ok","latency_ms":0},
+		"memory":{"status":"ok","detail":"available_mb=4096"},
+		"disk":{"status":"ok","detail":"available_gb=42"},
+		"prometheus":{"status":"ok","detail":"last_sample_age_s=3"}}}`, w.Body.String())
+	head := httptest.NewRecorder()
+	e.ServeHTTP(head, httptest.NewRequest(http.MethodHead, "/health", nil))
+	require.Equal(t, http.StatusOK, head.Code)
+}
+
+func TestCache(t *testing.T) {
+	b := &backend{name: "ollama", model: "m", ids: []string{"m"}}
+	now := clock
+	d := healthy()
+	d.Backends, d.Now = []health.Backend{b}, func() time.Time { return now }
+	c, err := health.New(health.DefaultOptions(), d)
+	require.NoError(t, err)
+	for _, step := range []struct {
+		after time.Duration
+		asked int
+	}{{0, 1}, {29 * time.Second, 1}, {time.Second, 2}, {-time.Hour, 3}} {
+		now = now.Add(step.after)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { c.Report(t.Context()) })
+		}
+		wg.Wait()
+		require.Equal(t, step.asked, b.asked)
+	}
+}
+
+// A look ends in time, and a client that goes away does not spoil it.
+func TestLookIsBounded(t *testing.T) {
+	o := health.DefaultOptions()
+	o.Timeout = 50 * time.Millisecond
+	d := healthy()
+	slow := &backend{name: "ollama", model: "m", hang: true}
+	d.Backends = []health.Backend{slow, &backend{name: "openai", model: "m", ids: []string{"m"}}}
+	c, err := health.New(o, d)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := c.Report(ctx)
+	require.Equal(t, health.Degraded, r.Status)
+	require.Equal(t, health.OK, r.Checks["openai"].Status)
+	require.Contains(t, r.Checks["ollama"].Detail, "deadline")
+}
+
+// The machine's own figures, and a backend on a real socket that must not be
+// asked for a completion.
+func TestRealMachineAndBackend(t *testing.T) {
+	server := llmtest.New(t, func(*llmtest.Call) { t.Error("a health check has run a model") })
+	lo := llm.DefaultOptions()
+	lo.Ollama = llm.Endpoint{BaseURL: server.URL, Model: "test-model", CoderModel: "test-coder"}
+	client, err := llm.New(lo, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, client.Close()) }()
+	o := health.DefaultOptions()
+	o.DataDir, o.MinMemoryBytes, o.MinDiskBytes = t.TempDir(), 1, 1
+	var d health.Deps
+	for _, b := range client.Backends() {
+		d.Backends = append(d.Backends, b)
+	}
+	code, r, _ := report(t, o, d)
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, health.OK, r.Status)
+	require.NotNil(t, r.Checks["ollama"].LatencyMS)
+	require.NotContains(t, r.Checks, "prometheus")
+	require.NotNil(t, r.Modes)
+}
+
+func TestValidate(t *testing.T) {
+	for name, change := range map[string]func(*health.Options){
+		"agent.health.cache_ttl":      func(o *health.Options) { o.CacheTTL = 0 },
+		"agent.health.timeout":        func(o *health.Options) { o.Timeout = 0 },
+		"agent.health.traffic_age":    func(o *health.Options) { o.TrafficAge = -1 },
+		"agent.health.max_sample_age": func(o *health.Options) { o.MaxSampleAge = 0 },
+	} {
+		o := health.DefaultOptions()
+		change(&o)
+		_, err := health.New(o, health.Deps{})
+		require.ErrorContains(t, err, name)
+	}
+}

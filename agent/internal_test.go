@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/agent/llm"
+)
+
+// Whatever the bytes, decode takes them or refuses them with a 400, and what
+// it takes is fit for a model.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"message":"hi","mode":"soc","stream":true,"history":[{"role":"user","content":"a"}]}`,
+		`{"question":"hi","mode":"wizard"}`, `{"message":null}`, `{"message":"\ud800"}`, `[]`, `null`, ``, "{\"message\":\"\xff\"}",
+		`{"message":"a","message":1}`, `{"history":{},"message":"x"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, task := range tasks() {
+			in, err := task.decode(body)
+			if err != nil {
+				he, ok := errors.AsType[*echo.HTTPError](err)
+				require.True(t, ok)
+				require.Equal(t, http.StatusBadRequest, he.Code)
+				require.LessOrEqual(t, len(he.Message.(string)), 300)
+				_, err = json.Marshal(he.Message)
+				require.NoError(t, err)
+				require.True(t, in.mode == "" || isMode(in.mode))
+				continue
+			}
+			require.True(t, json.Valid(body))
+			require.True(t, isMode(in.mode))
+			require.NotEmpty(t, task.prompt(in))
+			require.True(t, utf8.ValidString(task.prompt(in)))
+			for _, m := range in.history {
+				require.Contains(t, []string{llm.User, llm.Assistant}, m.Role)
+				require.True(t, utf8.ValidString(m.Content))
+			}
+		}
+	})
+}
+
+func FuzzClientKey(f *testing.F) {
+	for _, seed := range []string{"192.0.2.1", "::ffff:192.0.2.1", "fe80::1%eth0", "", "x", "2001:db8::1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		require.Regexp(t, `^(unknown|[0-9.]{7,15}|[0-9a-f:]+/64)$`, clientKey(address))
+	})
+}
+
+func TestAliasesOfFields(t *testing.T) {
+	f := field{name: "question", aliases: []string{"query", "message"}, required: true}
+	for _, tc := range []struct {
+		body, want, err string
+	}{
+		{`{"question":"a","query":"b"}`, "a", ""},
+		{`{"query":"b","message":"c"}`, "b", ""},
+		{`{"question":" ","message":"c"}`, "c", ""},
+		{`{"question":"a","message":1}`, "", "message must be a string"},
+		{`{"question":"","query":" "}`, "", "question required"},
+		{`{}`, "", "question required"},
+	} {
+		t.Run(tc.body, func(t *testing.T) {
+			var object map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal([]byte(tc.body), &object))
+			got, err := f.decode(object)
+			if tc.err != "" {
+				require.ErrorContains(t, err, tc.err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tc.want, got)
+		})
+	}
+	got, err := field{name: "siem", fallback: "splunk"}.decode(nil)
+	require.NoError(t, err)
+	require.Equal(t, "splunk", got)
+}
+
+// A task of a fixed mode reads no mode and counts as its own, come what may.
+func TestTaskWithAFixedMode(t *testing.T) {
+	fixed := task{mode: "soc", fields: []field{{name: "alert", required: true}}}
+	in, err := fixed.decode([]byte(`{"alert":"x","mode":7}`))
+	require.NoError(t, err)
+	require.Equal(t, "soc", in.mode)
+	in, err = fixed.decode([]byte(`rubbish`))
+	require.Error(t, err)
+	require.Equal(t, "soc", in.mode)
+	require.Equal(t, "soc", modeOf(route{modes: []string{"soc"}}, &outcome{}))
+}
+
+func TestTopList(t *testing.T) {
+	l := newTopList(3)
+	var present []string
+	note := func(key string) bool {
+		kept, dropped := l.add(key)
+		present = slices.DeleteFunc(present, func(k string) bool { return slices.Contains(dropped, k) })
+		if kept && !slices.Contains(present, key) {
+			present = append(present, key)
+		}
+		require.LessOrEqual(t, len(present), 3)
+		require.Len(t, l.counts, len(present))
+		return kept
+	}
+	for i := range 1000 {
+		require.True(t, note("busy"))
+		require.True(t, note("busy"))
+		note(fmt.Sprint("crowd", i))
+	}
+	require.Contains(t, present, "busy")
+}
+
+// The number of allowances is bounded whatever the number of addresses, and a
+// crowd does not take away those of clients that were there before.
+func TestLimitsAreBounded(t *testing.T) {
+	l, err := newLimits(2, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.close()) }()
+	now := time.Now()
+	l.now = func() time.Time { return now }
+	from := func(address string) bool {
+		r := httptest.NewRequest(http.MethodGet, "/v1/agents", nil)
+		r.RemoteAddr = address + ":1234"
+		v, err := l.take(r)
+		require.NoError(t, err)
+		return v.ok
+	}
+	require.True(t, from("203.0.113.1"))
+	require.True(t, from("203.0.113.1"))
+	for i := range 3 * maxClients {
+		from(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff))
+	}
+	require.Len(t, l.current, maxClients)
+	require.False(t, from("203.0.113.1"), "the crowd has given it a new allowance")
+	shared := make(map[string]bool)
+	for i := range 5 * sharedSlots {
+		shared[l.slot(fmt.Sprint("late", i))] = true
+	}
+	require.LessOrEqual(t, len(shared), sharedSlots)
+
+	now = now.Add(window)
+	require.Equal(t, "203.0.113.1", l.slot("203.0.113.1"))
+	require.Equal(t, "late0", l.slot("late0"))
+	now = now.Add(3 * window)
+	l.slot("x")
+	require.LessOrEqual(t, len(l.current)+len(l.previous), 3)
+}
+
+func TestEveryModeHasAPrompt(t *testing.T) {
+	require.Len(t, Modes(), 9)
+	require.True(t, isMode(DefaultMode))
+	for _, mode := range Modes() {
+		p := systemPrompt(mode)
+		require.Greater(t, len(p), len(common)+500, mode)
+		require.Less(t, len(p), 6000, mode)
+		require.True(t, utf8.ValidString(p))
+	}
+}
