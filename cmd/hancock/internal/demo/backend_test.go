@@ -90,7 +90,8 @@ func TestBackendStreams(t *testing.T) {
 			require.Equal(t, "text/event-stream", header.Get("Content-Type"))
 			events := sse(t, body)
 			require.Equal(t, "[DONE]", events[len(events)-1])
-			text, reason := "", ""
+			var text strings.Builder
+			reason := ""
 			for i, data := range events[:len(events)-1] {
 				var chunk completion
 				require.NoError(t, json.Unmarshal([]byte(data), &chunk))
@@ -104,12 +105,12 @@ func TestBackendStreams(t *testing.T) {
 				}
 				require.Nil(t, chunk.Usage)
 				require.Len(t, chunk.Choices, 1)
-				text += chunk.Choices[0].Delta.Content
+				text.WriteString(chunk.Choices[0].Delta.Content)
 				if chunk.Choices[0].FinishReason != nil {
 					reason = *chunk.Choices[0].FinishReason
 				}
 			}
-			require.Equal(t, want.Choices[0].Message.Content, text)
+			require.Equal(t, want.Choices[0].Message.Content, text.String())
 			require.Equal(t, "stop", reason)
 		})
 	}
@@ -227,7 +228,7 @@ func TestBackendCloseEndsAnswers(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		req, err := http.NewRequest(http.MethodPost, b.URL()+"/v1/chat/completions", strings.NewReader(sigmaQuestion+`}`)) //nolint:noctx // Close ends it
+		req, err := http.NewRequest(http.MethodPost, b.URL()+"/v1/chat/completions", strings.NewReader(sigmaQuestion+`}`))
 		if err == nil {
 			var resp *http.Response
 			if resp, err = client.Do(req); err == nil {
@@ -243,7 +244,7 @@ func TestBackendCloseEndsAnswers(t *testing.T) {
 	<-done
 	u, err := url.Parse(b.URL())
 	require.NoError(t, err)
-	ln, err := net.Listen("tcp", u.Host) //nolint:noctx // only whether the port is free
+	ln, err := net.Listen("tcp", u.Host)
 	require.NoError(t, err, "the port is free again")
 	require.NoError(t, ln.Close())
 }

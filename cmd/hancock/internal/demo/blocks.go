@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/storage"
@@ -115,8 +116,8 @@ func moveBlocks(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("reading new blocks: %w", err)
 	}
-	for i := len(entries) - 1; i >= 0; i-- {
-		name := entries[i].Name()
+	for _, entry := range slices.Backward(entries) {
+		name := entry.Name()
 		if err := os.Rename(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
 			return fmt.Errorf("moving block: %w", err)
 		}

@@ -89,7 +89,7 @@ func (p process) gather(t *testing.T) (values map[string]float64, bounds map[str
 // TestHistoryHasTheSeriesOfTheProcess holds the generated series against those of a fresh process.
 func TestHistoryHasTheSeriesOfTheProcess(t *testing.T) {
 	p := startProcess(t, quiet())
-	real, bounds := p.gather(t)
+	counted, bounds := p.gather(t)
 	require.Equal(t, requestBounds(), bounds["hancock_request_duration_seconds"])
 	require.Equal(t, modelBounds(), bounds["hancock_model_response_time_seconds"])
 
@@ -110,7 +110,7 @@ func TestHistoryHasTheSeriesOfTheProcess(t *testing.T) {
 		add(h.native)
 	}
 	var want []string
-	for key := range real {
+	for key := range counted {
 		want = append(want, key)
 	}
 	require.ElementsMatch(t, want, generated)
@@ -194,7 +194,7 @@ func strip(l labels.Labels) string {
 // TestModesAreRecognised holds the backend's guess against the prompts that the agent sends.
 func TestModesAreRecognised(t *testing.T) {
 	p := startProcess(t, quiet())
-	resp, err := http.Get(p.url + agentsEndpoint) //nolint:noctx // a test's own server
+	resp, err := http.Get(p.url + agentsEndpoint)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	var body struct {

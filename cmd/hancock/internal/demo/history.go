@@ -39,7 +39,8 @@ type HistoryOptions struct {
 	Now time.Time
 	// Duration is the length of the history, from one hour to seven days.
 	Duration time.Duration
-	// Interval is the time between scrapes, from five seconds to a minute.
+	// Interval is the time between scrapes. Below five seconds, five are taken, as the history would
+	// take long to write; above a minute, one minute, as the panels would find too few samples.
 	Interval time.Duration
 	// Instance is the instance label, host:port of the live process.
 	Instance string
@@ -66,8 +67,8 @@ func (o HistoryOptions) Validate() error {
 		return errors.New("data folder is empty")
 	case o.Duration < time.Hour || o.Duration > 7*24*time.Hour:
 		return fmt.Errorf("duration %s: not from 1h to 7d", o.Duration)
-	case o.Interval < 5*time.Second || o.Interval > time.Minute:
-		return fmt.Errorf("interval %s: not from 5s to 1m", o.Interval)
+	case o.Interval <= 0:
+		return fmt.Errorf("interval %s: not above 0", o.Interval)
 	case o.Now.Add(-o.Duration).Unix() <= 0:
 		return fmt.Errorf("end of history %s: too early", o.Now)
 	case o.Instance == "":
@@ -89,6 +90,7 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 	if err := o.Validate(); err != nil {
 		return fmt.Errorf("demo history: %w", err)
 	}
+	o.Interval = min(max(o.Interval, 5*time.Second), time.Minute)
 	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -99,7 +101,7 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 		}
 		return err
 	}
-	if err := os.MkdirAll(o.Dir, 0o777); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return fmt.Errorf("making data folder: %w", err)
 	}
 	unlock, err := lockFolder(o.Dir)
@@ -111,14 +113,14 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 		return err // another process was quicker
 	}
 	begin := time.Now()
-	if err := os.WriteFile(filepath.Join(o.Dir, MarkerFile), []byte(markerText), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir, MarkerFile), []byte(markerText), 0o644); err != nil {
 		return fmt.Errorf("marking data folder: %w", err)
 	}
 	fresh := filepath.Join(o.Dir, newBlocksFolder)
 	if err := os.RemoveAll(fresh); err != nil { // of a run that was killed
 		return fmt.Errorf("removing unfinished history: %w", err)
 	}
-	if err := os.Mkdir(fresh, 0o777); err != nil {
+	if err := os.Mkdir(fresh, 0o755); err != nil {
 		return fmt.Errorf("making folder for history: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(fresh)) }()

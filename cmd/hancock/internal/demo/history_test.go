@@ -19,7 +19,7 @@ import (
 )
 
 // fixedNow is neither at a block's border nor at a whole second.
-var fixedNow = time.UnixMilli(1770000000123) //nolint:gochecknoglobals // a constant in all but syntax
+var fixedNow = time.UnixMilli(1770000000123)
 
 func historyOptions(t testing.TB) HistoryOptions {
 	o := DefaultHistoryOptions()
@@ -247,7 +247,9 @@ func TestHistoryOptions(t *testing.T) {
 func TestShortAndLongHistories(t *testing.T) {
 	for name, c := range map[string]struct{ duration, interval time.Duration }{
 		"an hour at 5 s":  {time.Hour, 5 * time.Second},
-		"a day at 1 m":    {24 * time.Hour, time.Minute},
+		"a night at 1 m":  {9 * time.Hour, time.Minute},
+		"too often":       {time.Hour, time.Millisecond},
+		"too seldom":      {3 * time.Hour, time.Hour},
 		"uneven interval": {2 * time.Hour, 7 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

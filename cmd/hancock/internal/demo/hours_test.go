@@ -19,7 +19,6 @@ import (
 const root = "../../../.."
 
 func panelsAreFull(t *testing.T, e evaluator) {
-
 	for name, query := range map[string]string{
 		"request rate":       `rate(hancock_requests_total[2m])`,
 		"error rate":         `rate(hancock_errors_total[2m]) / rate(hancock_requests_total[2m]) * 100`,

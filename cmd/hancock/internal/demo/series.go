@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -64,7 +65,7 @@ func newHistogramSeries(name string, bounds []float64, pairs ...string) *histogr
 }
 
 func newSeries(name string, pairs ...string) series {
-	return series{labels: labels.FromStrings(append([]string{labels.MetricName, name}, pairs...)...)}
+	return series{labels: labels.FromStrings(append([]string{model.MetricNameLabel, name}, pairs...)...)}
 }
 
 // observe counts one value above zero.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -81,7 +80,7 @@ func TestTrafficOptions(t *testing.T) {
 func TestTrafficSendsEachKindInEachMode(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]int{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		var fields struct {
 			Mode    string
@@ -127,7 +126,7 @@ func TestTrafficSendsEachKindInEachMode(t *testing.T) {
 }
 
 func TestTrafficWaitsForTheServer(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := ln.Addr().String()
 	require.NoError(t, ln.Close())
@@ -137,9 +136,9 @@ func TestTrafficWaitsForTheServer(t *testing.T) {
 	stop := run(t, traffic)
 	require.Eventually(t, func() bool { return traffic.Stats().Unanswered >= 3 }, time.Minute, time.Millisecond)
 
-	ln, err = net.Listen("tcp", address) //nolint:noctx // the server comes up at last
+	ln, err = net.Listen("tcp", address)
 	require.NoError(t, err)
-	server := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.NotFoundHandler()}} //nolint:gosec // a test's
+	server := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.NotFoundHandler()}}
 	server.Start()
 	defer server.Close()
 	require.Eventually(t, func() bool { return traffic.Stats().Refused >= 50 }, time.Minute, 5*time.Millisecond)
@@ -208,7 +207,7 @@ func TestDeckIsEven(t *testing.T) {
 	sum := 0
 	for _, s := range modeShares {
 		sum += s.share
-		require.True(t, strings.Contains(strings.Join(modes[:], " "), s.mode))
+		require.Contains(t, modes, s.mode)
 	}
 	require.Equal(t, 100, sum)
 }
