@@ -1,0 +1,268 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/agent"
+)
+
+// TestAccounts sends 200 requests of all kinds and asks the query API what
+// happened: the whole road from the agent's socket to PromQL.
+func TestAccounts(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, "")
+	p := startHancock(t, dir)
+
+	type request struct {
+		method, path, contentType, body string
+		status                          int
+		endpoint, mode                  string // as counted; no mode: not counted by mode
+		slow                            bool
+	}
+	var requests []request
+	const asJSON = "application/json"
+	for i, mode := range agent.Modes() {
+		for range 6 {
+			requests = append(requests, request{"POST", "/v1/chat", asJSON, chat(mode, "question", i%2 == 0), 200, "/v1/chat", mode, false})
+		}
+		for range 6 {
+			requests = append(requests, request{"POST", "/v1/ask", asJSON, `{"mode":"` + mode + `","question":"a slow one"}`, 200, "/v1/ask", mode, true})
+		}
+		for range 3 {
+			requests = append(requests, request{"POST", "/v1/chat", asJSON, chat(mode, "fail", false), 502, "/v1/chat", mode, false})
+		}
+	}
+	for range 5 {
+		requests = append(requests,
+			request{"POST", "/v1/chat", asJSON, chat("hacking", "question", false), 400, "/v1/chat", "invalid", false},
+			request{"POST", "/v1/ask", asJSON, `{"mode":"hacking","question":"question"}`, 200, "/v1/ask", "auto", false},
+			request{"POST", "/v1/ask", asJSON, `{}`, 400, "/v1/ask", "auto", false},
+			request{"POST", "/v1/chat", asJSON, `{"message":`, 400, "/v1/chat", "invalid", false},
+			request{"POST", "/v1/chat", "text/plain", "hello", 415, "/v1/chat", "invalid", false},
+			request{"POST", "/v1/chat", asJSON, `"` + strings.Repeat("a", 2<<20) + `"`, 413, "/v1/chat", "invalid", false},
+			request{"GET", "/v1/chat", "", "", 405, "/v1/chat", "invalid", false},
+			request{"GET", "/v1/nowhere/" + strings.Repeat("x", 50), "", "", 404, "other", "", false},
+			request{"GET", "/v1/agents", "", "", 200, "/v1/agents", "", false},
+		)
+	}
+	for len(requests) < 200 {
+		requests = append(requests, request{"POST", "/v1/chat", asJSON, chat("soc", "question", false), 200, "/v1/chat", "soc", false})
+	}
+	require.Len(t, requests, 200)
+
+	var errorsSent float64
+	endpoints, modes := map[string]float64{"/v1/agents": 0}, map[string]float64{}
+	for _, r := range requests {
+		endpoints[r.endpoint]++
+		if r.mode != "" {
+			modes[r.mode]++
+		}
+		if r.status >= 400 {
+			errorsSent++
+		}
+	}
+
+	p.scrapes(1) // so that all counters have been seen at 0
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var slowest []float64
+	for part := range slices.Chunk(requests, 25) {
+		wg.Go(func() {
+			for _, r := range part {
+				start := time.Now()
+				code, body := p.do(r.method, r.path, r.contentType, r.body)
+				took := time.Since(start).Seconds()
+				if code != r.status {
+					t.Errorf("%s %s %.80s: status %d, want %d: %s", r.method, r.path, r.body, code, r.status, body)
+				}
+				if r.slow {
+					mu.Lock()
+					slowest = append(slowest, took)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// What is not agent traffic does not count.
+	for _, path := range []string{"/health", "/livez", "/metrics", "/", "/nowhere"} {
+		p.get(path)
+	}
+	p.scrapes(2)
+
+	total, _ := p.scalar("sum(hancock_requests_total)")
+	require.InDelta(t, 200, total, 0)
+	failed, _ := p.scalar("hancock_errors_total")
+	require.InDelta(t, errorsSent, failed, 0)
+	require.Equal(t, endpoints, p.vector("hancock_requests_by_endpoint", "endpoint"))
+	require.Equal(t, modes, p.vector("hancock_requests_by_mode", "mode"))
+	rate, _ := p.scalar("rate(hancock_errors_total[5m]) / rate(hancock_requests_total[5m]) * 100")
+	require.InDelta(t, errorsSent/200*100, rate, 1e-9, "both counters have seen the same scrapes")
+	counted, _ := p.scalar("sum(histogram_count(hancock_request_duration_seconds))")
+	require.InDelta(t, 200, counted, 0, "native histogram")
+	classic, _ := p.scalar("sum(hancock_request_duration_seconds_count)")
+	require.InDelta(t, 200, classic, 0, "classic histogram")
+
+	// Slow answers took at least slowAnswer, and no longer than clients saw; a
+	// native histogram's buckets are 10 % wide.
+	slices.Sort(slowest)
+	for _, q := range []float64{0.5, 0.9} {
+		got, ok := p.scalar(`histogram_quantile(` + jsonNumber(q) + `, sum(rate(hancock_request_duration_seconds{endpoint="/v1/ask",status_code="200"}[5m])))`)
+		require.True(t, ok)
+		seen := slowest[int(math.Ceil(q*float64(len(slowest))))-1]
+		require.Greater(t, got, slowAnswer.Seconds()/1.1)
+		require.Less(t, got, seen*1.1)
+	}
+	models := p.vector(`sum by (model) (histogram_count(hancock_model_response_time_seconds))`, "model")
+	require.InDelta(t, float64(model.calls.Load()-model.failed.Load()), models["test-model"]+models["test-coder"], 0)
+}
+
+func jsonNumber(v float64) string { b, _ := json.Marshal(v); return string(b) }
+
+// fastRules are the built-in alert with seconds for minutes.
+const fastRules = `
+groups:
+  - name: hancock.requests
+    rules:
+      - alert: HancockHighErrorRate
+        expr: rate(hancock_errors_total[5s]) / rate(hancock_requests_total[5s]) > 0.05
+        for: 6s
+        labels: {severity: warning}
+        annotations: {summary: '{{ $value | humanizePercentage }} of the requests fail'}
+`
+
+// alert is the state of the one alert, inactive when it is not listed.
+func (p *process) alert() (state string, since time.Time) {
+	p.t.Helper()
+	code, body := p.get("/api/v1/alerts")
+	require.Equal(p.t, http.StatusOK, code, body)
+	var answer struct {
+		Data struct {
+			Alerts []struct {
+				State    string            `json:"state"`
+				ActiveAt time.Time         `json:"activeAt"`
+				Labels   map[string]string `json:"labels"`
+			} `json:"alerts"`
+		} `json:"data"`
+	}
+	require.NoError(p.t, json.Unmarshal([]byte(body), &answer))
+	for _, a := range answer.Data.Alerts {
+		require.Equal(p.t, "HancockHighErrorRate", a.Labels["alertname"])
+		return a.State, a.ActiveAt
+	}
+	return "inactive", time.Time{}
+}
+
+// TestAlert takes an alert through its life in a real process, with a restart
+// while it is pending.
+func TestAlert(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, fastRules)
+	p := startHancock(t, dir)
+	until := func(want string, each func()) time.Time {
+		t.Helper()
+		var since time.Time
+		p.eventually("alert "+want, func() bool {
+			each()
+			state, at := p.alert()
+			since = at
+			return state == want
+		})
+		return since
+	}
+	fine := func() { p.post("/v1/chat", chat("soc", "question", false)) }
+	broken := func() { p.post("/v1/chat", chat("soc", "fail", false)) }
+
+	p.scrapes(2)
+	fine()
+	until("inactive", fine)
+	pendingSince := until("pending", broken)
+	log := p.stop()
+	require.NotContains(t, log, "DATA RACE")
+
+	p = startHancock(t, dir, p.sameAddress())
+	restored := until("pending", broken)
+	require.WithinDuration(t, pendingSince, restored, 2*time.Second, "the alert has begun anew")
+	until("firing", broken)
+	p.eventually("ALERTS stored", func() bool {
+		v, ok := p.scalar(`max_over_time(ALERTS{alertname="HancockHighErrorRate",alertstate="firing"}[1m])`)
+		return ok && v == 1
+	})
+	until("inactive", fine)
+	p.stop()
+}
+
+// TestKill ends the process in the middle of traffic as kill -9 does. What had
+// been scraped is there after the next start.
+func TestKill(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, "")
+	p := startHancock(t, dir)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					p.post("/v1/chat", chat("soc", "question", false))
+				}
+			}
+		})
+	}
+	p.scrapes(4)
+	before, _ := p.scalar("max_over_time(hancock_requests_total[1h])")
+	at, _ := p.scalar("timestamp(hancock_requests_total)")
+	p.kill()
+	close(stop)
+	wg.Wait()
+	require.Positive(t, before)
+
+	p = startHancock(t, dir, p.sameAddress())
+	for _, word := range []string{"corrupt", "ERROR"} {
+		require.NotContains(t, p.log.String(), word)
+	}
+	after, _ := p.scalar("max_over_time(hancock_requests_total[1h])")
+	require.GreaterOrEqual(t, after, before)
+	code, body := p.get("/api/v1/query?query=hancock_requests_total[1h]")
+	require.Equal(t, http.StatusOK, code)
+	require.Contains(t, body, jsonNumber(at), "the last sample before the end")
+	p.stop()
+}
+
+// TestStopAnswersWhatIsInFlight asks a model that is slow to answer and stops
+// the process meanwhile.
+func TestStopAnswersWhatIsInFlight(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, "")
+	p := startHancock(t, dir)
+	answers := make(chan string, 1)
+	go func() {
+		_, body := p.post("/v1/ask", `{"question":"hold this"}`)
+		answers <- body
+	}()
+	<-model.held
+	stopped := make(chan string, 1)
+	go func() { stopped <- p.stop() }()
+	p.eventually("stopping", func() bool { return strings.Contains(p.log.String(), `"event":"stopping"`) || refused(p) })
+	close(model.release)
+	require.Contains(t, <-answers, "to: hold this")
+	require.Contains(t, <-stopped, `"request_completed"`)
+}
+
+// refused tells whether the process takes no more connections.
+func refused(p *process) bool {
+	code, _ := p.get("/livez")
+	return code == 0
+}
