@@ -101,6 +101,8 @@ function reading(panel, frame, index) {
 function Legend({ panel, frame, cursor, off, onFocus }) {
   const index = cursor.value;
   const time = index === null ? undefined : frame.times[index];
+  // With a coarse step the newest point may be an hour old.
+  const newest = frame.grid.step <= 60 ? "latest" : `latest, ${formatTime(frame.grid.end)}`;
 
   /** @param {string} key */
   const toggle = (key) => {
@@ -112,7 +114,7 @@ function Legend({ panel, frame, cursor, off, onFocus }) {
 
   return html`
     <div class="legend">
-      <p class="legend-time" data-cursor=${time}>${time === undefined ? "latest" : formatTime(time)}</p>
+      <p class="legend-time" data-cursor=${time}>${time === undefined ? newest : formatTime(time)}</p>
       <ul data-many=${frame.series.length > 3}>
         ${frame.series.map((series, i) => {
           const { color, dash } = styleOf(panel, i);

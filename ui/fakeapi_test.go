@@ -1,0 +1,142 @@
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// hostile is a label's value that would run if it ever became HTML.
+const hostile = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
+
+// fakeAPI answers as Prometheus' API and /health do, and as badly as a test wants.
+type fakeAPI struct {
+	mu    sync.Mutex
+	mode  string   // "", "empty", "hostile", "gone", "one error", "hang"
+	steps []string // of range queries, as asked since the mode was set
+
+	cancelled chan string // queries that the browser gave up, while in mode "hang"
+}
+
+func (f *fakeAPI) set(mode string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mode = mode
+	f.steps = nil
+}
+
+func (f *fakeAPI) askedSteps() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.steps...)
+}
+
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	mode := f.mode
+	if strings.HasSuffix(r.URL.Path, "/query_range") {
+		f.steps = append(f.steps, r.FormValue("step"))
+	}
+	f.mu.Unlock()
+
+	w.Header().Set("Content-Type", "application/json")
+	query := r.FormValue("query")
+	switch {
+	case mode == "gone":
+		panic(http.ErrAbortHandler)
+	case mode == "hang" && query != "":
+		<-r.Context().Done()
+		f.cancelled <- query
+	case mode == "one error" && query == "hancock_requests_by_mode":
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "execution", "error": "too many samples " + hostile})
+	case strings.HasSuffix(r.URL.Path, "/health"):
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "checks": map[string]any{"disk": map[string]any{"status": "ok", "detail": hostile}}})
+	case strings.HasSuffix(r.URL.Path, "/rules"):
+		writeData(w, map[string]any{"groups": []any{map[string]any{"name": "g", "rules": fakeRules()}}})
+	case strings.HasSuffix(r.URL.Path, "/query_range"):
+		writeData(w, map[string]any{"resultType": "matrix", "result": fakeMatrix(r, mode)})
+	case strings.HasSuffix(r.URL.Path, "/query"):
+		writeData(w, map[string]any{"resultType": "vector", "result": fakeVector(mode)})
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func writeData(w http.ResponseWriter, data any) {
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
+}
+
+// fakeMatrix has three lines with a gap in the middle.
+func fakeMatrix(r *http.Request, mode string) []any {
+	result := []any{}
+	if mode == "empty" {
+		return result
+	}
+	start, _ := strconv.Atoi(r.FormValue("start"))
+	end, _ := strconv.Atoi(r.FormValue("end"))
+	step, _ := strconv.Atoi(r.FormValue("step"))
+	for line := range 3 {
+		values := []any{}
+		for t := start; t <= end; t += step {
+			if part := float64(t-start) / float64(end-start); part < 0.4 || part > 0.5 {
+				values = append(values, []any{t, fmt.Sprint((line + 1) * (10 + t/step%7))})
+			}
+		}
+		result = append(result, map[string]any{"metric": fakeLabels(mode, line), "values": values})
+	}
+	return result
+}
+
+func fakeVector(mode string) []any {
+	if mode == "empty" {
+		return []any{}
+	}
+	return []any{map[string]any{"metric": fakeLabels(mode, 0), "value": []any{0, "1234"}}}
+}
+
+func fakeLabels(mode string, line int) map[string]string {
+	name := fmt.Sprintf("line-%d", line)
+	if mode == "hostile" {
+		name += hostile
+	}
+	return map[string]string{"__name__": "m", "instance": name, "mode": name, "endpoint": name}
+}
+
+func fakeRules() []any {
+	rule := func(name, state string, alerts ...any) any {
+		return map[string]any{
+			"name": name, "type": "alerting", "state": state, "query": "up == 0", "duration": 60, "health": "ok",
+			"labels": map[string]string{"severity": "critical"}, "annotations": map[string]string{"summary": hostile}, "alerts": alerts,
+		}
+	}
+	return []any{
+		rule("HancockHighErrorRate", "inactive"),
+		rule("HancockNoTraffic", "firing", map[string]any{
+			"labels": map[string]string{"severity": "critical"}, "annotations": map[string]string{"summary": hostile},
+			"state": "firing", "activeAt": "2026-01-02T03:04:05Z", "value": "0.25",
+		}),
+		rule("HancockMemoryGrowth", "pending", map[string]any{
+			"labels": map[string]string{}, "annotations": map[string]string{}, "state": "pending", "activeAt": "2026-01-02T03:04:05Z", "value": "1e+00",
+		}),
+		rule("HancockHighMemoryUsage", "inactive"),
+	}
+}
+
+// servePage serves the page below a prefix, with the fake API beside it, and returns its address.
+func servePage(t *testing.T, api *fakeAPI) string {
+	t.Helper()
+	u := newUI(t, Options{Version: "v1.2.3", Demo: true})
+	mux := http.NewServeMux()
+	mux.Handle("/deep/", http.StripPrefix("/deep", u))
+	mux.Handle("/deep/api/v1/", api)
+	mux.Handle("/deep/health", api)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL + "/deep/"
+}
