@@ -132,7 +132,7 @@ func TestLimitsAreBounded(t *testing.T) {
 	now := time.Now()
 	l.now = func() time.Time { return now }
 	from := func(address string) bool {
-		r := httptest.NewRequest(http.MethodGet, "/v1/agents", nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/agents", nil)
 		r.RemoteAddr = address + ":1234"
 		v, err := l.take(r)
 		require.NoError(t, err)

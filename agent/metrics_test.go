@@ -26,15 +26,17 @@ import (
 )
 
 // guide are the metrics that dashboards and rules rely on.
-var guide = map[string]dto.MetricType{ //nolint:gochecknoglobals // a table
-	"hancock_requests_total":              dto.MetricType_COUNTER,
-	"hancock_errors_total":                dto.MetricType_COUNTER,
-	"hancock_requests_by_endpoint":        dto.MetricType_COUNTER,
-	"hancock_requests_by_mode":            dto.MetricType_COUNTER,
-	"hancock_request_duration_seconds":    dto.MetricType_HISTOGRAM,
-	"hancock_model_response_time_seconds": dto.MetricType_HISTOGRAM,
-	"hancock_rate_limit_exceeded_total":   dto.MetricType_COUNTER,
-	"hancock_memory_usage_bytes":          dto.MetricType_GAUGE,
+func guide() map[string]dto.MetricType {
+	return map[string]dto.MetricType{
+		"hancock_requests_total":              dto.MetricType_COUNTER,
+		"hancock_errors_total":                dto.MetricType_COUNTER,
+		"hancock_requests_by_endpoint":        dto.MetricType_COUNTER,
+		"hancock_requests_by_mode":            dto.MetricType_COUNTER,
+		"hancock_request_duration_seconds":    dto.MetricType_HISTOGRAM,
+		"hancock_model_response_time_seconds": dto.MetricType_HISTOGRAM,
+		"hancock_rate_limit_exceeded_total":   dto.MetricType_COUNTER,
+		"hancock_memory_usage_bytes":          dto.MetricType_GAUGE,
+	}
 }
 
 func TestEverythingExistsAtZero(t *testing.T) {
@@ -45,7 +47,7 @@ func TestEverythingExistsAtZero(t *testing.T) {
 	for _, f := range families {
 		types[f.GetName()] = f.GetType()
 	}
-	for name, kind := range guide {
+	for name, kind := range guide() {
 		require.Equal(t, kind, types[name], name)
 	}
 	require.Empty(t, a.moved())
@@ -79,13 +81,13 @@ func TestNamesInEveryFormat(t *testing.T) {
 		"protobuf":      string(expfmt.NewFormat(expfmt.TypeProtoDelim)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
 			r.Header.Set("Accept", accept)
 			w := httptest.NewRecorder()
 			metrics.ServeHTTP(w, r)
 			require.Equal(t, http.StatusOK, w.Code)
 			got := scraped(t, w)
-			for want := range guide {
+			for want := range guide() {
 				if strings.HasSuffix(want, "_seconds") {
 					want += "_count"
 					if name == "protobuf" {

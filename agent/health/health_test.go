@@ -52,14 +52,14 @@ func (b *backend) ListModels(ctx context.Context) ([]string, error) {
 }
 
 // clock is the time of these tests.
-var clock = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) //nolint:gochecknoglobals // a constant
+func clock() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
 func healthy() health.Deps {
 	return health.Deps{
-		LastSample: func() time.Time { return clock.Add(-3 * time.Second) },
+		LastSample: func() time.Time { return clock().Add(-3 * time.Second) },
 		Memory:     func(context.Context) (uint64, error) { return 4096 << 20, nil },
 		Disk:       func(context.Context, string) (uint64, error) { return 42 << 30, nil },
-		Now:        func() time.Time { return clock },
+		Now:        func() time.Time { return clock() },
 	}
 }
 
@@ -70,7 +70,7 @@ func report(t *testing.T, o health.Options, d health.Deps) (int, health.Report, 
 	e := echo.New()
 	c.Register(e)
 	w := httptest.NewRecorder()
-	e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+	e.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/health", nil))
 	var r health.Report
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &r))
 	return w.Code, r, w.Header()
@@ -107,9 +107,9 @@ func TestStatuses(t *testing.T) {
 		{name: "model not pulled", backends: []health.Backend{ollama(func(b *backend) { b.ids = []string{"mistral:7b"} })}, code: 503, status: "error", check: "ollama", want: "error", detail: "model llama3.1:8b is not there; get it with: ollama pull llama3.1:8b"},
 		{name: "model without a tag", backends: []health.Backend{ollama(func(b *backend) { b.model, b.ids = "phi4", []string{"phi4:latest"} })}, code: 200, status: "ok", check: "ollama", want: "ok"},
 		{name: "model not listed by a service", backends: []health.Backend{cloud(func(b *backend) { b.ids = nil })}, code: 200, status: "degraded", check: "openai", want: "degraded", detail: "model gpt-4o-mini is not listed"},
-		{name: "traffic says it works", backends: []health.Backend{ollama(func(b *backend) { down(b); b.succeeded = clock.Add(-12 * time.Second) })}, code: 200, status: "ok", check: "ollama", want: "ok", detail: "answered 12s ago"},
-		{name: "traffic was long ago", backends: []health.Backend{ollama(func(b *backend) { down(b); b.succeeded = clock.Add(-time.Hour) })}, code: 503, status: "error", check: "ollama", want: "error", detail: "ollama: unavailable: connection refused; is it running? start it with: ollama serve"},
-		{name: "traffic fails", backends: []health.Backend{ollama(func(b *backend) { b.succeeded, b.failed = clock.Add(-12*time.Second), clock.Add(-4*time.Second) })}, code: 200, status: "degraded", check: "ollama", want: "degraded", detail: "reachable, but a call failed 4s ago"},
+		{name: "traffic says it works", backends: []health.Backend{ollama(func(b *backend) { down(b); b.succeeded = clock().Add(-12 * time.Second) })}, code: 200, status: "ok", check: "ollama", want: "ok", detail: "answered 12s ago"},
+		{name: "traffic was long ago", backends: []health.Backend{ollama(func(b *backend) { down(b); b.succeeded = clock().Add(-time.Hour) })}, code: 503, status: "error", check: "ollama", want: "error", detail: "ollama: unavailable: connection refused; is it running? start it with: ollama serve"},
+		{name: "traffic fails", backends: []health.Backend{ollama(func(b *backend) { b.succeeded, b.failed = clock().Add(-12*time.Second), clock().Add(-4*time.Second) })}, code: 200, status: "degraded", check: "ollama", want: "degraded", detail: "reachable, but a call failed 4s ago"},
 		{name: "little memory", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
 			d.Memory = func(context.Context) (uint64, error) { return 511 << 20, nil }
 		}, code: 200, status: "degraded", check: "memory", want: "degraded", detail: "available_mb=511"},
@@ -126,10 +126,10 @@ func TestStatuses(t *testing.T) {
 			d.LastSample = func() time.Time { return time.Time{} }
 		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "waiting for the first sample"},
 		{name: "no sample for long", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
-			d.LastSample = func() time.Time { return clock.Add(-61 * time.Second) }
+			d.LastSample = func() time.Time { return clock().Add(-61 * time.Second) }
 		}, code: 200, status: "degraded", check: "prometheus", want: "degraded", detail: "last_sample_age_s=61"},
 		{name: "sample of the future", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
-			d.LastSample = func() time.Time { return clock.Add(time.Hour) }
+			d.LastSample = func() time.Time { return clock().Add(time.Hour) }
 		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "last_sample_age_s=0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestAnswer(t *testing.T) {
 	e := echo.New()
 	c.Register(e)
 	w := httptest.NewRecorder()
-	e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+	e.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/health", nil))
 	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 	require.JSONEq(t, `{"status":"ok","agent":"Hancock","model":"m","modes":["auto"],"endpoints":["/v1/chat"],"checks":{
 		"nvidia_nim":{"status":"ok","latency_ms":0},
@@ -165,13 +165,13 @@ func TestAnswer(t *testing.T) {
 		"disk":{"status":"ok","detail":"available_gb=42"},
 		"prometheus":{"status":"ok","detail":"last_sample_age_s=3"}}}`, w.Body.String())
 	head := httptest.NewRecorder()
-	e.ServeHTTP(head, httptest.NewRequest(http.MethodHead, "/health", nil))
+	e.ServeHTTP(head, httptest.NewRequestWithContext(t.Context(), http.MethodHead, "/health", nil))
 	require.Equal(t, http.StatusOK, head.Code)
 }
 
 func TestCache(t *testing.T) {
 	b := &backend{name: "ollama", model: "m", ids: []string{"m"}}
-	now := clock
+	now := clock()
 	d := healthy()
 	d.Backends, d.Now = []health.Backend{b}, func() time.Time { return now }
 	c, err := health.New(health.DefaultOptions(), d)

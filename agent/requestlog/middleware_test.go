@@ -52,7 +52,7 @@ func serve(t *testing.T, level slog.Level, r *http.Request) (*httptest.ResponseR
 var uuidV4 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
 func TestRequestLines(t *testing.T) {
-	r := httptest.NewRequest(http.MethodPost, "/v1/chat?key=secret", strings.NewReader(`{"message":"secret"}`))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/chat?key=secret", strings.NewReader(`{"message":"secret"}`))
 	r.Header.Set("X-Request-ID", "req-a1b2c3d4")
 	r.Header.Set("Authorization", "Bearer secret")
 	w, got := serve(t, slog.LevelInfo, r)
@@ -92,7 +92,7 @@ func TestOutcomes(t *testing.T) {
 		{"/nowhere", "", "", 0, 0},
 	} {
 		t.Run(tc.path[:min(len(tc.path), 20)], func(t *testing.T) {
-			w, got := serve(t, slog.LevelInfo, httptest.NewRequest(http.MethodGet, tc.path, nil))
+			w, got := serve(t, slog.LevelInfo, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path, nil))
 			require.Regexp(t, uuidV4, w.Header().Get("X-Request-ID"))
 			require.Len(t, got, tc.lines)
 			if tc.lines > 0 {
@@ -102,7 +102,7 @@ func TestOutcomes(t *testing.T) {
 			}
 		})
 	}
-	_, got := serve(t, slog.LevelDebug, httptest.NewRequest(http.MethodGet, "/health", nil))
+	_, got := serve(t, slog.LevelDebug, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/health", nil))
 	require.Len(t, got, 2)
 	require.Equal(t, "DEBUG", got[1]["level"])
 }
@@ -124,7 +124,7 @@ func TestRequestIDs(t *testing.T) {
 		{"not ASCII", "añb", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := httptest.NewRequest(http.MethodGet, "/v1/chat", nil)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/chat", nil)
 			r.Header["X-Request-Id"] = []string{tc.given}
 			w, got := serve(t, slog.LevelInfo, r)
 			id := w.Header().Get("X-Request-ID")
@@ -155,7 +155,7 @@ func TestAddConcurrently(t *testing.T) {
 		wg.Wait()
 		return c.NoContent(http.StatusNoContent)
 	})
-	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/x", nil))
+	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/x", nil))
 }
 
 func FuzzRequestID(f *testing.F) {
@@ -165,7 +165,7 @@ func FuzzRequestID(f *testing.F) {
 	e := echo.New()
 	e.Use(requestlog.Middleware(slog.New(slog.DiscardHandler)))
 	f.Fuzz(func(t *testing.T, given string) {
-		r := httptest.NewRequest(http.MethodGet, "/v1/x", nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/x", nil)
 		r.Header["X-Request-Id"] = []string{given}
 		w := httptest.NewRecorder()
 		e.ServeHTTP(w, r)
