@@ -1,3 +1,5 @@
+//go:build browser
+
 package ui
 
 import (
@@ -15,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// browser is one tab of a headless Chromium. The tests of this file need one in the PATH.
+// browser is one tab of a headless Chromium, which has to be in the PATH.
 type browser struct {
 	t   *testing.T
 	ctx context.Context

@@ -1,3 +1,5 @@
+//go:build browser
+
 package ui
 
 import (
@@ -85,7 +87,7 @@ func fakeMatrix(r *http.Request, mode string) []any {
 		values := []any{}
 		for t := start; t <= end; t += step {
 			if part := float64(t-start) / float64(end-start); part < 0.4 || part > 0.5 {
-				values = append(values, []any{t, fmt.Sprint((line + 1) * (10 + t/step%7))})
+				values = append(values, []any{t, strconv.Itoa((line + 1) * (10 + t/step%7))})
 			}
 		}
 		result = append(result, map[string]any{"metric": fakeLabels(mode, line), "values": values})
