@@ -11,7 +11,7 @@ GOLANGCI := go tool -modfile=tools/go.mod golangci-lint
 # One static binary, ./hancock.
 build:
 	@.ci/progress "Building hancock (the first time compiles Prometheus, which takes minutes)" \
-		env CGO_ENABLED=0 go build -v -trimpath -ldflags '$(LDFLAGS)' -o hancock ./cmd/hancock
+		env CGO_ENABLED=0 go build -v -ldflags '$(LDFLAGS)' -o hancock ./cmd/hancock
 
 run: build
 	./hancock

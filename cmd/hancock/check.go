@@ -6,16 +6,27 @@ import (
 	"io"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 )
+
+// composeAndCheck returns valid options whose rule files parse. Its errors are
+// errors of usage.
+func composeAndCheck(c config.Config) (options, error) {
+	opts, err := compose(c)
+	if err == nil {
+		err = alerting.Check(opts.alerting)
+	}
+	if err != nil {
+		return opts, usageError{err}
+	}
+	return opts, nil
+}
 
 // check tells what a start with this command line would find, without starting.
 func check(inv invocation, stdout io.Writer) error {
-	opts, err := compose(inv.config)
+	opts, err := composeAndCheck(inv.config)
 	if err != nil {
-		return usageError{err}
-	}
-	if err := alerting.Check(opts.alerting); err != nil {
-		return usageError{err}
+		return err
 	}
 	for _, warning := range inv.config.Warnings {
 		fmt.Fprintf(stdout, "warning: %s\n", warning)

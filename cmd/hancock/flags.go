@@ -33,8 +33,12 @@ type invocation struct {
 // of them.
 func parseCommandLine(args []string, getenv func(string) string, out io.Writer) (invocation, error) {
 	first, err := parseFlags(args, defaultConfig(), out)
-	if err != nil || first.command == "" {
+	if err != nil {
 		return invocation{}, err
+	}
+	switch first.command {
+	case "", "version", "dashboard":
+		return first, nil // they need no configuration
 	}
 	cfg := defaultConfig()
 	if first.command == "demo" {

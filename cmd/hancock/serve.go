@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/labstack/echo/v4"
@@ -40,23 +42,15 @@ import (
 // stopping is starting backwards: HTTP drained, rules, scraping, storage. With
 // a demonstration, that stands for the model, the clients and the past.
 func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, stderr io.Writer) (err error) {
-	opts, err := compose(inv.config)
+	opts, err := composeAndCheck(inv.config)
 	if err != nil {
-		return usageError{err}
-	}
-	if err := alerting.Check(opts.alerting); err != nil {
-		return usageError{err}
+		return err
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	parts := background{fail: fail, patience: opts.web.ShutdownTimeout}
 
-	log := requestlog.New(stderr, opts.logLevel)
-	slog.SetDefault(log.With("component", "library"))
-	quiet := log
-	if opts.logLevel == slog.LevelInfo {
-		quiet = requestlog.New(stderr, slog.LevelWarn)
-	}
+	log, quiet := newLoggers(opts.logLevel, stderr)
 	for _, warning := range inv.config.Warnings {
 		log.Warn("setting has no effect", "detail", warning)
 	}
@@ -73,10 +67,10 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	reach := opts.bound(ln.Addr())
 
 	if demo != nil {
-		if err := demo.prepare(ctx, &opts, log); err != nil {
-			return err
-		}
 		defer closing(&err, "simulated backend", demo.close)
+		if err := demo.prepare(ctx, &opts, log); err != nil {
+			return fmt.Errorf("preparing the demonstration: %w", err)
+		}
 	}
 
 	reg := newRegistry()
@@ -92,7 +86,6 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if err != nil {
 		return fmt.Errorf("loading rules: %w", err)
 	}
-
 	defer closing(&err, "rules", rules.Close)
 
 	backend, err := llm.New(opts.llm, log.With("component", "llm"))
@@ -119,14 +112,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if err != nil {
 		return fmt.Errorf("preparing the page: %w", err)
 	}
-	api := db.NewAPI(tsdb.APIOptions{
-		Rules: rules, ExternalURL: opts.alerting.ExternalURL, ListenAddress: ln.Addr().String(), Flags: inv.flags,
-		Build: v1.PrometheusVersion{
-			Version: version.Version, Revision: version.GetRevision(), Branch: version.Branch,
-			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
-		},
-		EnableAdmin: inv.config.Web.EnableAdminAPI, EnableRemoteWrite: inv.config.Web.EnableRemoteWrite, EnableOTLP: inv.config.Web.EnableOTLP,
-	})
+	api := db.NewAPI(apiOptions(inv, ln.Addr(), opts.alerting.ExternalURL, rules))
 	server := web.New(opts.web, web.Handlers{
 		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(log), assistant.Middleware()},
 		Routes:  []web.Routes{assistant, checker},
@@ -144,12 +130,37 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 
 	greet(stdout, inv, opts, reach.String(), demo != nil)
 	log.Info("ready", "event", "ready", "url", reach.String(), "version", version.Version, "demo", demo != nil)
+	defer context.AfterFunc(ctx, func() { log.Info("stopping", "event", "stopping", "cause", context.Cause(ctx)) })()
 	err = server.Serve(ctx, ln)
-	log.Info("stopping", "event", "stopping")
 	if failure := (partError{}); errors.As(context.Cause(ctx), &failure) {
 		return errors.Join(failure, err)
 	}
 	return err
+}
+
+// apiOptions are those of Prometheus' HTTP API.
+func apiOptions(inv invocation, listen net.Addr, external *url.URL, rules v1.RulesRetriever) tsdb.APIOptions {
+	return tsdb.APIOptions{
+		Rules: rules, ExternalURL: external, ListenAddress: listen.String(), Flags: inv.flags,
+		Build: v1.PrometheusVersion{
+			Version: version.Version, Revision: version.GetRevision(), Branch: version.Branch,
+			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
+		},
+		EnableAdmin:       inv.config.Web.EnableAdminAPI,
+		EnableRemoteWrite: inv.config.Web.EnableRemoteWrite,
+		EnableOTLP:        inv.config.Web.EnableOTLP,
+	}
+}
+
+// newLoggers returns the logger of our own packages, and a quieter one for the
+// libraries that they are made of, whose every step is nobody's business.
+func newLoggers(level slog.Level, w io.Writer) (own, libraries *slog.Logger) {
+	own = requestlog.New(w, level)
+	slog.SetDefault(own.With("component", "library"))
+	if level == slog.LevelInfo {
+		return own, requestlog.New(w, slog.LevelWarn)
+	}
+	return own, own
 }
 
 // newRegistry has what describes the process whatever it does.
