@@ -110,6 +110,7 @@ func TestTrafficSendsEachKindInEachMode(t *testing.T) {
 	stop := run(t, traffic)
 	require.Eventually(t, func() bool { return traffic.Stats().Sent >= 700 }, time.Minute, 5*time.Millisecond)
 	stop()
+	server.Close() // waits for the handlers of requests that were cut off
 
 	for _, want := range []string{
 		"POST /prefix/v1/chat", "POST /prefix/v1/ask", "GET /prefix/v1/agents", "POST /prefix/v1/scan",
