@@ -40,4 +40,4 @@ fuzz:
 
 # Makes ui/third_party again from its lock file.
 assets:
-	cd ui/third_party && npm ci --no-audit --no-fund && node build.mjs
+	cd ui/third_party && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs

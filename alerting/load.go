@@ -8,14 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
-	"go.yaml.in/yaml/v3"
 )
 
 // BuiltinFile is the name under which the embedded rules appear where rules are listed. No such file is read.
@@ -101,54 +99,3 @@ func (l loader) Load(file string, ignoreUnknown bool, scheme model.ValidationSch
 
 // Parse parses one expression.
 func (l loader) Parse(query string) (parser.Expr, error) { return l.parser.ParseExpr(query) }
-
-// position is how the parser's errors begin, when they know it.
-var position = regexp.MustCompile(`^(line )?\d+`)
-
-// located puts the file and the line before each error, one line each.
-func located(file string, content []byte, errs []error) []error {
-	var out []error
-	for _, err := range errs {
-		texts := []string{err.Error()}
-		if te, ok := errors.AsType[*yaml.TypeError](err); ok {
-			texts = te.Errors
-		}
-		for _, text := range texts {
-			text = strings.Join(strings.Fields(strings.TrimPrefix(text, "yaml: ")), " ")
-			if re, ok := errors.AsType[*rulefmt.Error](err); ok && !position.MatchString(text) {
-				if line := ruleLine(content, re.Group, re.Rule); line > 0 {
-					text = fmt.Sprintf("%d: %s", line, text)
-				}
-			}
-			text = strings.TrimPrefix(text, "line ")
-			sep := ": "
-			if position.MatchString(text) {
-				sep = ":"
-			}
-			found := fmt.Errorf("%s%s%s", file, sep, text)
-			if !slices.ContainsFunc(out, func(e error) bool { return e.Error() == found.Error() }) {
-				out = append(out, found)
-			}
-		}
-	}
-	return out
-}
-
-// ruleLine is the line of the nth rule, counted from 1, of a group, or 0 when there is none.
-func ruleLine(content []byte, group string, n int) int {
-	var file struct {
-		Groups []struct {
-			Name  string      `yaml:"name"`
-			Rules []yaml.Node `yaml:"rules"`
-		} `yaml:"groups"`
-	}
-	if yaml.Unmarshal(content, &file) != nil {
-		return 0
-	}
-	for _, g := range file.Groups {
-		if g.Name == group && n >= 1 && n <= len(g.Rules) {
-			return g.Rules[n-1].Line
-		}
-	}
-	return 0
-}

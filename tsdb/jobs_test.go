@@ -191,11 +191,13 @@ remote_write:
 	reg := prometheus.NewRegistry()
 	db, err := tsdb.Open(o, http.NotFoundHandler(), reg, log)
 	require.NoError(t, err)
-	app := db.Appendable().Appender(t.Context())
-	_, err = app.Append(0, labels.FromStrings(labels.MetricName, "x"), time.Now().Add(time.Minute).UnixMilli(), 1)
-	require.NoError(t, err)
-	require.NoError(t, app.Commit())
+	at := time.Now().Add(time.Minute).UnixMilli()
 	eventually(t, "a failure in the log", func() bool {
+		app := db.Appendable().Appender(t.Context())
+		at++
+		_, err = app.Append(0, labels.FromStrings(labels.MetricName, "x"), at, 1)
+		require.NoError(t, err)
+		require.NoError(t, app.Commit())
 		mtx.Lock()
 		defer mtx.Unlock()
 		return strings.Contains(out.String(), "Failed to send batch")

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
 
 	config_util "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/scrape"
@@ -19,6 +21,8 @@ const (
 	// firstScrapeWait bounds how long a stop that comes right after the start waits for the scrape that is on its
 	// way.
 	firstScrapeWait = 2 * time.Second
+	// discoveryInterval is the least time between two changes of the targets.
+	discoveryInterval = model.Duration(time.Second)
 	// staleWait bounds the writing of stale markers.
 	staleWait = 5 * time.Second
 )
@@ -70,6 +74,7 @@ func (db *DB) openScraping(self http.Handler) error {
 		// that we and all targets of no longer interval are scraped at once, and slower ones are still spread.
 		InitialScrapeOffset:      -db.opts.ScrapeInterval,
 		DiscoveryReloadOnStartup: true,
+		DiscoveryReloadInterval:  db.reloadInterval(),
 		HTTPClientOptions:        []config_util.HTTPClientOption{config_util.WithDialContextFunc(db.self.Dial)},
 		FeatureRegistry:          db.features,
 	}, db.logger, logging.NewJSONFileLogger, nil, db.scraped, db.registry)
@@ -77,6 +82,14 @@ func (db *DB) openScraping(self http.Handler) error {
 		return fmt.Errorf("scrape manager: %w", err)
 	}
 	return nil
+}
+
+// reloadInterval is short only where there is something to discover: a ticker is a wakeup.
+func (db *DB) reloadInterval() model.Duration {
+	if len(db.cfg.ScrapeConfigs) == 1 && len(db.cfg.ScrapeConfigFiles) == 0 {
+		return model.Duration(time.Hour)
+	}
+	return discoveryInterval
 }
 
 // Run scrapes until ctx ends or the DB is closed: this process at once and then at its interval, and the jobs of
@@ -88,6 +101,9 @@ func (db *DB) Run(ctx context.Context) error {
 		return err
 	}
 	defer end()
+	if ctx.Err() != nil {
+		return nil
+	}
 	// The manager asks the resolver for the name of this host here, which can take its time: not in Open.
 	if err := db.manager.ApplyConfig(db.cfg); err != nil {
 		return fmt.Errorf("applying scrape configuration: %w", err)
@@ -176,7 +192,9 @@ func (db *DB) discover(ctx context.Context) (_ <-chan targetSets, wait func(), e
 
 // relayTargets sends own at once and from then on each discovered set with own added, until ctx ends.
 func relayTargets(ctx context.Context, own targetSets, discovered <-chan targetSets, to chan<- targetSets) {
-	next, out := own, to
+	to <- own
+	var next targetSets
+	var out chan<- targetSets // nil while there is nothing to send.
 	for {
 		select {
 		case out <- next:
@@ -187,12 +205,8 @@ func relayTargets(ctx context.Context, own targetSets, discovered <-chan targetS
 				continue
 			}
 			next, out = make(targetSets, len(sets)+len(own)), to
-			for job, groups := range sets {
-				next[job] = groups
-			}
-			for job, groups := range own {
-				next[job] = groups
-			}
+			maps.Copy(next, sets)
+			maps.Copy(next, own)
 		case <-ctx.Done():
 			return
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		return err
 	}
 
-	page, err := ui.New(ui.Options{Version: version.Version, Demo: demo != nil})
+	page, err := ui.New(ui.Options{Version: cmp.Or(version.Version, "dev"), Demo: demo != nil})
 	if err != nil {
 		return fmt.Errorf("preparing the page: %w", err)
 	}

@@ -58,7 +58,9 @@ function FirstSteps({ store }) {
   const total = store.panels.get("Total Requests (stat)")?.value;
   if (total === undefined || store.outage.value !== null) return null;
   const waiting = total.state === "empty";
-  const idle = total.state === "ready" && total.stats.every((stat) => stat.value === 0);
+  // A process that was just started again is not new to its user: what came before is on the charts.
+  const before = total.frame?.series.some((series) => series.values.some((value) => value)) ?? false;
+  const idle = total.state === "ready" && !before && total.stats.every((stat) => stat.value === 0);
   if (!waiting && !idle) return null;
   const command = `curl -s ${new URL("v1/ask", document.baseURI)} -H 'Content-Type: application/json' -d '{"question": "What is a SYN flood?"}'`;
   const copy = async () => {
