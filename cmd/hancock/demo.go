@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"time"
@@ -33,6 +35,10 @@ type demonstration struct {
 }
 
 func runDemo(ctx context.Context, inv invocation, stdout, stderr io.Writer) error {
+	host, _, err := net.SplitHostPort(inv.config.Web.ListenAddress)
+	if ip, parseErr := netip.ParseAddr(host); err == nil && parseErr == nil && !ip.IsLoopback() && !ip.IsUnspecified() {
+		return usageError{fmt.Errorf("web.listen_address: a demonstration calls itself over loopback, so it cannot listen on %s alone; take 127.0.0.1 or 0.0.0.0", host)}
+	}
 	return serve(ctx, inv, &demonstration{}, stdout, stderr)
 }
 
@@ -47,6 +53,10 @@ func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Lo
 	simulated := llm.Endpoint{BaseURL: d.backend.URL(), Model: demo.Model, CoderModel: demo.CoderModel}
 	opts.llm.Backend, opts.llm.Ollama = llm.Ollama, simulated
 	opts.llm.NVIDIA, opts.llm.OpenAI = llm.Endpoint{}, llm.Endpoint{}
+	if opts.tsdb.Prometheus != nil {
+		d.log.Warn("the prometheus section is left out: a demonstration asks nobody and sends its samples nowhere")
+		opts.tsdb.Prometheus = nil
+	}
 
 	h := demo.DefaultHistoryOptions()
 	h.Dir, h.Instance, h.Interval, h.Logger = opts.tsdb.Path, opts.tsdb.Instance, opts.tsdb.ScrapeInterval, d.log
@@ -67,19 +77,10 @@ func (d *demonstration) traffic(reach *url.URL, key string) func(context.Context
 		o := demo.DefaultTrafficOptions()
 		o.APIKey = key
 		o.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // It is this process, over loopback.
-		t, err := demo.NewTraffic(loopback(*reach).String(), o)
+		t, err := demo.NewTraffic(reach.String(), o)
 		if err != nil {
 			return err
 		}
 		return t.Run(ctx)
 	}
-}
-
-// loopback is the address of this server as this machine reaches it.
-func loopback(u url.URL) *url.URL {
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() {
-		return &u
-	}
-	u.Host = "localhost:" + u.Port()
-	return &u
 }
