@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/ui/browsertest"
 )
 
 const (
@@ -23,9 +25,9 @@ func TestPageDrawsThePanels(t *testing.T) {
 	api := &fakeAPI{}
 	for _, width := range []int64{1440, 390} {
 		t.Run(fmt.Sprintf("%d px", width), func(t *testing.T) {
-			b := openBrowser(t, width)
-			b.open(servePage(t, api))
-			b.until(live + " && " + allReady)
+			b := browsertest.Open(t, width)
+			b.Navigate(servePage(t, api))
+			b.Until(live + " && " + allReady)
 
 			board, err := Dashboard()
 			require.NoError(t, err)
@@ -33,29 +35,29 @@ func TestPageDrawsThePanels(t *testing.T) {
 			for _, p := range board.Panels {
 				names = append(names, p.Name)
 			}
-			require.ElementsMatch(t, names, eval[[]string](b, `[...document.querySelectorAll('[data-panel]')].map((p) => p.dataset.panel)`))
-			require.ElementsMatch(t, names, eval[[]string](b, `[...document.querySelectorAll('[data-panel] h2')].map((h) => h.textContent)`))
-			require.Equal(t, 6, eval[int](b, `document.querySelectorAll('[data-kind=timeseries] canvas').length`))
-			require.Equal(t, 18, eval[int](b, `document.querySelectorAll('[data-kind=timeseries] [data-series]').length`))
-			require.Equal(t, "1,234", eval[string](b, `document.querySelector('[data-panel="Total Requests (stat)"] [data-value]').innerText`))
-			require.Equal(t, "v1.2.3", eval[string](b, `document.querySelector('[data-version]').innerText`))
-			require.Equal(t, 1, eval[int](b, `document.querySelectorAll('[data-demo]').length`))
-			require.Equal(t, "ok", eval[string](b, `document.querySelector('[data-health]').dataset.health`))
-			require.Equal(t, 1, eval[int](b, `document.querySelectorAll('main, header.top').length / 2`))
-			require.LessOrEqual(t, eval[int64](b, `document.documentElement.scrollWidth`), width, "nothing sticks out")
-			require.Empty(t, b.complaints())
+			require.ElementsMatch(t, names, browsertest.Eval[[]string](b, `[...document.querySelectorAll('[data-panel]')].map((p) => p.dataset.panel)`))
+			require.ElementsMatch(t, names, browsertest.Eval[[]string](b, `[...document.querySelectorAll('[data-panel] h2')].map((h) => h.textContent)`))
+			require.Equal(t, 6, browsertest.Eval[int](b, `document.querySelectorAll('[data-kind=timeseries] canvas').length`))
+			require.Equal(t, 18, browsertest.Eval[int](b, `document.querySelectorAll('[data-kind=timeseries] [data-series]').length`))
+			require.Equal(t, "1,234", browsertest.Eval[string](b, `document.querySelector('[data-panel="Total Requests (stat)"] [data-value]').innerText`))
+			require.Equal(t, "v1.2.3", browsertest.Eval[string](b, `document.querySelector('[data-version]').innerText`))
+			require.Equal(t, 1, browsertest.Eval[int](b, `document.querySelectorAll('[data-demo]').length`))
+			require.Equal(t, "ok", browsertest.Eval[string](b, `document.querySelector('[data-health]').dataset.health`))
+			require.Equal(t, 1, browsertest.Eval[int](b, `document.querySelectorAll('main, header.top').length / 2`))
+			require.LessOrEqual(t, browsertest.Eval[int64](b, `document.documentElement.scrollWidth`), width, "nothing sticks out")
+			require.Empty(t, b.Complaints())
 		})
 	}
 }
 
 func TestPageDrawsGapsAsGaps(t *testing.T) {
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, &fakeAPI{}))
-	b.until(allReady)
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, &fakeAPI{}))
+	b.Until(allReady)
 	// Two strokes in a small line of a number: one before the gap, one after it.
-	require.Equal(t, 2, eval[int](b, `document.querySelector('[data-kind=stat] .spark-line').getAttribute('d').split('M').length - 1`))
+	require.Equal(t, 2, browsertest.Eval[int](b, `document.querySelector('[data-kind=stat] .spark-line').getAttribute('d').split('M').length - 1`))
 	// And in a chart the columns of the gap hold no colour but the grid's.
-	require.True(t, eval[bool](b, `(() => {
+	require.True(t, browsertest.Eval[bool](b, `(() => {
 		const canvas = document.querySelector('[data-panel="Memory Usage"] canvas');
 		const over = document.querySelector('[data-panel="Memory Usage"] .u-over');
 		const at = (part) => {
@@ -70,84 +72,84 @@ func TestPageDrawsGapsAsGaps(t *testing.T) {
 func TestPageTakesLabelsAsText(t *testing.T) {
 	api := &fakeAPI{}
 	api.set("hostile")
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, api))
-	b.until(allReady)
-	b.click("[data-alerts]")
-	b.click("[data-health]")
-	require.Contains(t, eval[string](b, `document.querySelector('[data-panel="Requests by Mode"] [data-series]').innerText`), "<img src=x")
-	require.Contains(t, eval[string](b, `document.querySelector('[data-alert=HancockNoTraffic]').textContent`), "<script>")
-	require.Contains(t, eval[string](b, `document.querySelector('[data-check=disk]').textContent`), "<script>")
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, api))
+	b.Until(allReady)
+	b.Click("[data-alerts]")
+	b.Click("[data-health]")
+	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[data-panel="Requests by Mode"] [data-series]').innerText`), "<img src=x")
+	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[data-alert=HancockNoTraffic]').textContent`), "<script>")
+	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[data-check=disk]').textContent`), "<script>")
 	api.set("one error")
-	b.click("[data-refresh]")
-	b.until(`document.querySelector('[data-error]')?.innerText.includes('<img src=x')`)
-	require.Equal(t, 0, eval[int](b, `document.querySelectorAll('img, #app script').length`))
-	require.Equal(t, "Hancock", eval[string](b, `document.title`))
-	require.Empty(t, b.complaints())
+	b.Click("[data-refresh]")
+	b.Until(`document.querySelector('[data-error]')?.innerText.includes('<img src=x')`)
+	require.Equal(t, 0, browsertest.Eval[int](b, `document.querySelectorAll('img, #app script').length`))
+	require.Equal(t, "Hancock", browsertest.Eval[string](b, `document.title`))
+	require.Empty(t, b.Complaints())
 }
 
 func TestPageListsTheAlerts(t *testing.T) {
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, &fakeAPI{}))
-	b.until(`document.querySelector('[data-alerts]')?.dataset.alerts === 'firing'`)
-	require.Equal(t, "1 firing", eval[string](b, `document.querySelector('[data-alerts]').innerText`))
-	b.click("[data-alerts]")
-	b.until(`document.querySelector('#alert-list').matches(':popover-open')`)
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, &fakeAPI{}))
+	b.Until(`document.querySelector('[data-alerts]')?.dataset.alerts === 'firing'`)
+	require.Equal(t, "1 firing", browsertest.Eval[string](b, `document.querySelector('[data-alerts]').innerText`))
+	b.Click("[data-alerts]")
+	b.Until(`document.querySelector('#alert-list').matches(':popover-open')`)
 	require.Equal(t,
 		[]string{"HancockNoTraffic firing", "HancockMemoryGrowth pending", "HancockHighErrorRate inactive", "HancockHighMemoryUsage inactive"},
-		eval[[]string](b, `[...document.querySelectorAll('[data-alert]')].map((a) => a.dataset.alert + ' ' + a.dataset.state)`))
-	require.Contains(t, eval[string](b, `document.querySelector('[data-alert=HancockNoTraffic]').innerText`), "0.25")
+		browsertest.Eval[[]string](b, `[...document.querySelectorAll('[data-alert]')].map((a) => a.dataset.alert + ' ' + a.dataset.state)`))
+	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[data-alert=HancockNoTraffic]').innerText`), "0.25")
 }
 
 func TestPageKeepsOnePanelsErrorInThatPanel(t *testing.T) {
 	api := &fakeAPI{}
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, api))
-	b.until(allReady)
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, api))
+	b.Until(allReady)
 	api.set("one error")
-	b.click("[data-refresh]")
-	b.until(`document.querySelector('[data-panel="Requests by Mode"]').dataset.state === 'error'`)
-	require.Equal(t, 9, eval[int](b, `document.querySelectorAll('[data-panel][data-state=ready][data-stale=false]').length`))
-	require.Equal(t, "true", eval[string](b, `document.querySelector('[data-panel="Requests by Mode"]').dataset.stale`))
-	require.Equal(t, 1, eval[int](b, `document.querySelectorAll('[data-panel="Requests by Mode"] canvas').length`), "old data stay")
+	b.Click("[data-refresh]")
+	b.Until(`document.querySelector('[data-panel="Requests by Mode"]').dataset.state === 'error'`)
+	require.Equal(t, 9, browsertest.Eval[int](b, `document.querySelectorAll('[data-panel][data-state=ready][data-stale=false]').length`))
+	require.Equal(t, "true", browsertest.Eval[string](b, `document.querySelector('[data-panel="Requests by Mode"]').dataset.stale`))
+	require.Equal(t, 1, browsertest.Eval[int](b, `document.querySelectorAll('[data-panel="Requests by Mode"] canvas').length`), "old data stay")
 	api.set("")
-	b.click("[data-refresh]")
-	b.until(allReady)
+	b.Click("[data-refresh]")
+	b.Until(allReady)
 }
 
 func TestPageSurvivesAnOutage(t *testing.T) {
 	api := &fakeAPI{}
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, api))
-	b.until(allReady)
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, api))
+	b.Until(allReady)
 	api.set("gone")
-	b.click("[data-refresh]")
-	b.until(`document.querySelector('[data-status]').dataset.status === 'outage'`)
-	require.Equal(t, 1, eval[int](b, `document.querySelectorAll('[data-outage]').length`))
-	require.Equal(t, 10, eval[int](b, `document.querySelectorAll('[data-panel][data-state=ready][data-stale=true]').length`))
-	require.Equal(t, 6, eval[int](b, `document.querySelectorAll('canvas').length`), "old data stay")
-	require.Contains(t, eval[string](b, `document.querySelector('[aria-live=polite]').textContent`), "does not answer")
+	b.Click("[data-refresh]")
+	b.Until(`document.querySelector('[data-status]').dataset.status === 'outage'`)
+	require.Equal(t, 1, browsertest.Eval[int](b, `document.querySelectorAll('[data-outage]').length`))
+	require.Equal(t, 10, browsertest.Eval[int](b, `document.querySelectorAll('[data-panel][data-state=ready][data-stale=true]').length`))
+	require.Equal(t, 6, browsertest.Eval[int](b, `document.querySelectorAll('canvas').length`), "old data stay")
+	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[aria-live=polite]').textContent`), "does not answer")
 	api.set("")
-	b.until(live + " && " + allReady)
-	require.Equal(t, 0, eval[int](b, `document.querySelectorAll('[data-outage]').length`))
-	require.Empty(t, b.complaints())
+	b.Until(live + " && " + allReady)
+	require.Equal(t, 0, browsertest.Eval[int](b, `document.querySelectorAll('[data-outage]').length`))
+	require.Empty(t, b.Complaints())
 }
 
 func TestPageBeginsDuringAnOutage(t *testing.T) {
 	api := &fakeAPI{}
 	api.set("gone")
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, api))
-	b.until(`document.querySelector('[data-status]')?.dataset.status === 'outage'`)
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, api))
+	b.Until(`document.querySelector('[data-status]')?.dataset.status === 'outage'`)
 	api.set("")
-	b.until(live + " && " + allReady)
+	b.Until(live + " && " + allReady)
 }
 
 // TestPageRenewsItself runs the page's waits a hundred times as fast.
 func TestPageRenewsItself(t *testing.T) {
 	api := &fakeAPI{}
-	b := openBrowser(t, 1440)
-	_, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
+	b := browsertest.Open(t, 1440)
+	_, err := chromedp.Call(b.Context, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		const wait = setTimeout;
 		window.setTimeout = (f, ms, ...args) => wait(f, ms >= 1000 ? ms / 100 : ms, ...args);
 		window.pass = (ms) => new Promise((r) => wait(r, ms));
@@ -155,72 +157,72 @@ func TestPageRenewsItself(t *testing.T) {
 		Object.defineProperty(document, 'hidden', { get: () => hidden });
 		window.setHidden = (value) => { hidden = value; document.dispatchEvent(new Event('visibilitychange')); return true; };`})
 	require.NoError(t, err)
-	b.open(servePage(t, api))
-	b.until(allReady)
+	b.Navigate(servePage(t, api))
+	b.Until(allReady)
 	const updated = `Number(document.querySelector('[data-updated]').dataset.updated)`
-	b.until(fmt.Sprintf("%s > %d", updated, eval[int64](b, updated)))
+	b.Until(fmt.Sprintf("%s > %d", updated, browsertest.Eval[int64](b, updated)))
 
-	eval[bool](b, `setHidden(true)`)
-	b.until(`document.querySelector('[data-paused=true]') && document.querySelector('[data-refresh]').ariaBusy === 'false'`)
+	browsertest.Eval[bool](b, `setHidden(true)`)
+	b.Until(`document.querySelector('[data-paused=true]') && document.querySelector('[data-refresh]').ariaBusy === 'false'`)
 	api.set("")
-	eval[bool](b, `pass(1500).then(() => true)`)
+	browsertest.Eval[bool](b, `pass(1500).then(() => true)`)
 	require.Empty(t, api.askedSteps(), "nobody looks, so nothing is asked")
 
-	eval[bool](b, `setHidden(false)`)
+	browsertest.Eval[bool](b, `setHidden(false)`)
 	require.Eventually(t, func() bool { return len(api.askedSteps()) > 0 }, 10*time.Second, 10*time.Millisecond)
-	require.Empty(t, b.complaints())
+	require.Empty(t, b.Complaints())
 }
 
 func TestPageWithoutData(t *testing.T) {
 	api := &fakeAPI{}
 	api.set("empty")
-	b := openBrowser(t, 1440)
+	b := browsertest.Open(t, 1440)
 	address := servePage(t, api)
-	b.open(address)
-	b.until(`document.querySelectorAll('[data-panel][data-state=empty]').length === 10`)
-	require.Contains(t, eval[string](b, `document.querySelector('[data-first-steps]').innerText`), "curl -s "+address+"v1/ask")
+	b.Navigate(address)
+	b.Until(`document.querySelectorAll('[data-panel][data-state=empty]').length === 10`)
+	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[data-first-steps]').innerText`), "curl -s "+address+"v1/ask")
 	api.set("")
-	b.click("[data-refresh]")
-	b.until(allReady + ` && document.querySelector('[data-first-steps]') === null`)
+	b.Click("[data-refresh]")
+	b.Until(allReady + ` && document.querySelector('[data-first-steps]') === null`)
 }
 
 func TestPageChangesItsRange(t *testing.T) {
 	api := &fakeAPI{cancelled: make(chan string, 100)}
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, api) + "#range=6h")
-	b.until(allReady)
-	require.Equal(t, "6h", eval[string](b, `document.querySelector('[data-range]').dataset.range`))
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, api) + "#range=6h")
+	b.Until(allReady)
+	require.Equal(t, "6h", browsertest.Eval[string](b, `document.querySelector('[data-range]').dataset.range`))
 	require.NotContains(t, api.askedSteps(), "15")
 
 	// A choice made while answers are awaited takes those questions back.
 	api.set("hang")
-	b.click("input[value='15d']")
-	b.until(`location.hash === '#range=15d' && document.querySelector('[data-refresh]').ariaBusy === 'true'`)
+	b.Click("input[value='15d']")
+	b.Until(`location.hash === '#range=15d' && document.querySelector('[data-refresh]').ariaBusy === 'true'`)
 	require.Eventually(t, func() bool { return len(api.askedSteps()) > 0 }, 10*time.Second, 10*time.Millisecond)
 	api.set("")
-	b.click("input[value='5m']")
-	b.until(`document.querySelector('[data-range]').dataset.range === '5m' && document.querySelector('[data-refresh]').ariaBusy === 'false'`)
+	b.Click("input[value='5m']")
+	b.Until(`document.querySelector('[data-range]').dataset.range === '5m' && document.querySelector('[data-refresh]').ariaBusy === 'false'`)
 	select {
 	case <-api.cancelled:
 	case <-t.Context().Done():
 	}
 	require.Contains(t, api.askedSteps(), "15")
-	b.until(allReady)
+	b.Until(allReady)
 
-	eval[bool](b, `(history.back(), true)`)
-	b.until(`document.querySelector('[data-range]').dataset.range === '15d' && document.querySelector('input[value="15d"]').checked`)
-	require.Empty(t, b.complaints())
+	browsertest.Eval[bool](b, `(history.back(), true)`)
+	b.Until(`document.querySelector('[data-range]').dataset.range === '15d' && document.querySelector('input[value="15d"]').checked`)
+	require.Empty(t, b.Complaints())
 }
 
 func TestPageZoomsByDragging(t *testing.T) {
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, &fakeAPI{}))
-	b.until(allReady)
-	box := eval[[]float64](b, `(() => { const r = document.querySelector('.u-over').getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, &fakeAPI{}))
+	b.Until(allReady)
+	box := browsertest.Eval[[]float64](b, `(() => { const r = document.querySelector('.u-over').getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
 	at := func(part float64) (float64, float64) { return box[0] + box[2]*part, box[1] + box[3]/2 }
 	x0, y := at(0.25)
 	x1, _ := at(0.75)
-	require.NoError(t, chromedp.Do(b.ctx,
+	require.NoError(t, chromedp.Do(b.Context,
 		chromedp.MouseEvent(chromedp.MouseMoved, x0-5, y),
 		chromedp.MouseEvent(chromedp.MouseMoved, x0, y),
 		chromedp.MouseEvent(chromedp.MousePressed, x0, y, chromedp.ButtonLeft, chromedp.ClickCount(1)),
@@ -228,48 +230,48 @@ func TestPageZoomsByDragging(t *testing.T) {
 		chromedp.MouseEvent(chromedp.MouseMoved, x1, y, chromedp.ButtonLeft),
 		chromedp.MouseEvent(chromedp.MouseReleased, x1, y, chromedp.ButtonLeft, chromedp.ClickCount(1)),
 	))
-	b.until(`document.querySelector('[data-range]').dataset.range === 'fixed'`)
-	length := eval[int](b, `(() => { const p = new URLSearchParams(location.hash.slice(1)); return p.get('to') - p.get('from'); })()`)
+	b.Until(`document.querySelector('[data-range]').dataset.range === 'fixed'`)
+	length := browsertest.Eval[int](b, `(() => { const p = new URLSearchParams(location.hash.slice(1)); return p.get('to') - p.get('from'); })()`)
 	require.InDelta(t, 1800, length, 60)
-	b.click("[data-range-reset]")
-	b.until(`document.querySelector('[data-range]').dataset.range === '1h'`)
+	b.Click("[data-range-reset]")
+	b.Until(`document.querySelector('[data-range]').dataset.range === '1h'`)
 }
 
 func TestPageReadsOutTheCursor(t *testing.T) {
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, &fakeAPI{}))
-	b.until(allReady)
-	eval[bool](b, `(document.querySelector('.plot').focus(), true)`)
-	require.NoError(t, chromedp.Do(b.ctx, chromedp.KeyEvent(kb.ArrowLeft)))
-	b.until(`document.querySelectorAll('[data-cursor]').length === 6`)
-	require.Contains(t, eval[string](b, `document.querySelector('[aria-live=polite]').textContent`), "line-0 ")
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, &fakeAPI{}))
+	b.Until(allReady)
+	browsertest.Eval[bool](b, `(document.querySelector('.plot').focus(), true)`)
+	require.NoError(t, chromedp.Do(b.Context, chromedp.KeyEvent(kb.ArrowLeft)))
+	b.Until(`document.querySelectorAll('[data-cursor]').length === 6`)
+	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[aria-live=polite]').textContent`), "line-0 ")
 }
 
 func TestPageRemembersItsTheme(t *testing.T) {
-	b := openBrowser(t, 1440)
+	b := browsertest.Open(t, 1440)
 	address := servePage(t, &fakeAPI{})
-	b.open(address)
-	b.until(allReady)
+	b.Navigate(address)
+	b.Until(allReady)
 	const theme = `document.documentElement.dataset.theme`
-	first := eval[string](b, theme)
-	b.click("[data-theme-toggle]")
-	second := eval[string](b, theme)
+	first := browsertest.Eval[string](b, theme)
+	b.Click("[data-theme-toggle]")
+	second := browsertest.Eval[string](b, theme)
 	require.NotEqual(t, first, second)
-	b.open(address + "?again")
-	b.until(allReady)
-	require.Equal(t, second, eval[string](b, theme))
-	b.click("[data-theme-toggle]")
-	require.True(t, eval[bool](b, `localStorage.getItem('hancock-theme') === null`), "back at what the system says, it follows the system")
-	require.Empty(t, b.complaints())
+	b.Navigate(address + "?again")
+	b.Until(allReady)
+	require.Equal(t, second, browsertest.Eval[string](b, theme))
+	b.Click("[data-theme-toggle]")
+	require.True(t, browsertest.Eval[bool](b, `localStorage.getItem('hancock-theme') === null`), "back at what the system says, it follows the system")
+	require.Empty(t, b.Complaints())
 }
 
 // TestPageStaysSmall: a page that is left open all day keeps no charts, nodes or listeners of the past.
 func TestPageStaysSmall(t *testing.T) {
 	api := &fakeAPI{}
-	b := openBrowser(t, 1440)
-	b.open(servePage(t, api))
-	b.until(allReady)
-	_, err := chromedp.Call(b.ctx, performance.Enable, performance.EnableParams{})
+	b := browsertest.Open(t, 1440)
+	b.Navigate(servePage(t, api))
+	b.Until(allReady)
+	_, err := chromedp.Call(b.Context, performance.Enable, performance.EnableParams{})
 	require.NoError(t, err)
 
 	// A day has 2,880 refreshes; what leaks would show after some dozens. Every fifth one loses all
@@ -278,18 +280,18 @@ func TestPageStaysSmall(t *testing.T) {
 		for i := range n {
 			if i%5 == 0 {
 				api.set("empty")
-				b.click("[data-refresh]")
-				b.until(`document.querySelectorAll('[data-panel][data-state=empty]').length === 10`)
+				b.Click("[data-refresh]")
+				b.Until(`document.querySelectorAll('[data-panel][data-state=empty]').length === 10`)
 				api.set("")
 			}
-			b.click("[data-refresh]")
-			b.until(allReady + ` && document.querySelector('[data-refresh]').ariaBusy === 'false'`)
+			b.Click("[data-refresh]")
+			b.Until(allReady + ` && document.querySelector('[data-refresh]').ariaBusy === 'false'`)
 		}
 	}
 	rounds(10)
-	before := b.counters()
+	before := b.Counters()
 	rounds(50)
-	after := b.counters()
+	after := b.Counters()
 	for name, growth := range map[string]float64{"Nodes": 1.1, "JSEventListeners": 1.1, "JSHeapUsedSize": 1.25} {
 		t.Logf("%s: %.0f, then %.0f", name, before[name], after[name])
 		require.LessOrEqual(t, after[name], before[name]*growth, name)

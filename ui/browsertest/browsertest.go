@@ -1,6 +1,6 @@
-//go:build browser
-
-package ui
+// Package browsertest opens the page in a headless Chromium, for the tests of
+// the page and of the whole process.
+package browsertest
 
 import (
 	"context"
@@ -17,17 +17,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// browser is one tab of a headless Chromium, which has to be in the PATH.
-type browser struct {
-	t   *testing.T
-	ctx context.Context
+// Browser is one tab of a headless Chromium, which has to be in the PATH.
+type Browser struct {
+	// Context is that of the tab, for chromedp.
+	Context context.Context
+
+	t *testing.T
 
 	mu      sync.Mutex
 	console []string // errors and warnings, refused by the policy among them
 }
 
-// openBrowser starts a Chromium of its own: what one test stores no other one sees.
-func openBrowser(t *testing.T, width int64) *browser {
+// Open starts a Chromium of its own: what one test stores no other one sees.
+func Open(t *testing.T, width int64) *Browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, // tests may run as root
@@ -42,7 +44,7 @@ func openBrowser(t *testing.T, width int64) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	b := &browser{t: t, ctx: ctx}
+	b := &Browser{t: t, Context: ctx}
 	require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 900)), "is chromium installed?")
 
 	messages := chromedp.Console(ctx)
@@ -66,39 +68,41 @@ func openBrowser(t *testing.T, width int64) *browser {
 	return b
 }
 
-func (b *browser) open(address string) {
+// Navigate opens a page.
+func (b *Browser) Navigate(address string) {
 	b.t.Helper()
-	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.Navigate(address)))
+	require.NoError(b.t, chromedp.Do(b.Context, chromedp.Navigate(address)))
 }
 
-// eval gives the value of a JavaScript expression, once it is there if it is a promise.
-func eval[T any](b *browser, expression string) T {
+// Eval gives the value of a JavaScript expression, once it is there if it is a promise.
+func Eval[T any](b *Browser, expression string) T {
 	b.t.Helper()
-	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	value, err := chromedp.Run(b.Context, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	require.NoError(b.t, err, expression)
 	return value
 }
 
-// until waits for an expression to be true. (chromedp's own polling compiles a string in the page, which
+// Until waits for an expression to be true. (chromedp's own polling compiles a string in the page, which
 // the policy forbids.)
-func (b *browser) until(expression string) {
+func (b *Browser) Until(expression string) {
 	b.t.Helper()
-	ok := eval[bool](b, fmt.Sprintf(`(async () => {
+	ok := Eval[bool](b, fmt.Sprintf(`(async () => {
 		for (const end = Date.now() + 30000; Date.now() < end; await new Promise((r) => setTimeout(r, 20))) {
 			if (%s) return true;
 		}
 		return false;
 	})()`, expression))
-	require.True(b.t, ok, "%s did not come true; the page says:\n%s", expression, eval[string](b, `document.body.innerText`))
+	require.True(b.t, ok, "%s did not come true; the page says:\n%s", expression, Eval[string](b, `document.body.innerText`))
 }
 
-func (b *browser) click(selector string) {
+// Click clicks on the first element that a selector matches.
+func (b *Browser) Click(selector string) {
 	b.t.Helper()
-	eval[bool](b, fmt.Sprintf(`(document.querySelector(%q).click(), true)`, selector))
+	Eval[bool](b, fmt.Sprintf(`(document.querySelector(%q).click(), true)`, selector))
 }
 
-// complaints are what the console holds, without the failed requests that a test provoked.
-func (b *browser) complaints() []string {
+// Complaints are what the console holds, without the failed requests that a test provoked.
+func (b *Browser) Complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var rest []string
@@ -110,12 +114,12 @@ func (b *browser) complaints() []string {
 	return rest
 }
 
-// counters are the browser's own, after it has collected its garbage.
-func (b *browser) counters() map[string]float64 {
+// Counters are the browser's own, after it has collected its garbage.
+func (b *Browser) Counters() map[string]float64 {
 	b.t.Helper()
-	_, err := chromedp.Call(b.ctx, heapprofiler.CollectGarbage, cdp.Empty{})
+	_, err := chromedp.Call(b.Context, heapprofiler.CollectGarbage, cdp.Empty{})
 	require.NoError(b.t, err)
-	metrics, err := chromedp.Call(b.ctx, performance.GetMetrics, cdp.Empty{})
+	metrics, err := chromedp.Call(b.Context, performance.GetMetrics, cdp.Empty{})
 	require.NoError(b.t, err)
 	found := map[string]float64{}
 	for _, m := range metrics.Metrics {
