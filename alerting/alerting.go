@@ -102,11 +102,12 @@ type Manager struct {
 	ready  <-chan struct{}
 	cancel context.CancelFunc // Ends evaluations.
 
-	begun   atomic.Bool
-	start   sync.Once
-	ended   chan struct{} // Closed when the evaluation that start began is over.
-	close   sync.Once
-	closing chan struct{}
+	begun    atomic.Bool   // Run was called.
+	closed   atomic.Bool   // Close was called.
+	closing  chan struct{} // Closed when Close begins,
+	finished chan struct{} // and when it has ended.
+	start    sync.Once
+	ended    chan struct{} // Closed when the evaluation that start began is over.
 }
 
 // New loads the rules and returns a manager that Run starts. With a nil sender nobody is told; states are kept and
@@ -148,10 +149,11 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 			GroupLoader:     loader,
 			Parser:          loader.parser,
 		}),
-		ready:   s.Ready,
-		cancel:  cancel,
-		ended:   make(chan struct{}),
-		closing: make(chan struct{}),
+		ready:    s.Ready,
+		cancel:   cancel,
+		closing:  make(chan struct{}),
+		finished: make(chan struct{}),
+		ended:    make(chan struct{}),
 	}
 	err = m.rules.Update(o.EvaluationInterval, files, o.ExternalLabels, o.externalURL().String(), nil)
 	if err != nil {
@@ -209,16 +211,19 @@ func (m *Manager) evaluate() {
 // Close stops the evaluation and waits until it has ended; one that is going on gets five seconds and is then
 // cancelled. It always returns nil and may be called more than once.
 func (m *Manager) Close() error {
-	m.close.Do(func() {
-		close(m.closing)
-		// The groups must be let go before they can be stopped, even if they never ran.
-		m.evaluate()
-		giveUp := time.AfterFunc(stopGrace, m.cancel)
-		defer giveUp.Stop()
-		m.rules.Stop()
-		<-m.ended
-		m.cancel()
-	})
+	if !m.closed.CompareAndSwap(false, true) {
+		<-m.finished
+		return nil
+	}
+	defer close(m.finished)
+	close(m.closing)
+	// The groups must be let go before they can be stopped, even if they never ran.
+	m.evaluate()
+	giveUp := time.AfterFunc(stopGrace, m.cancel)
+	defer giveUp.Stop()
+	m.rules.Stop()
+	<-m.ended
+	m.cancel()
 	return nil
 }
 
