@@ -37,6 +37,8 @@ type Options struct {
 	// ForGracePeriod is the shortest `for` whose state survives a restart, and the least that such an alert waits
 	// after it. Prometheus has ten minutes, for servers whose targets come back one by one; ours are there at once.
 	ForGracePeriod time.Duration
+	// QueryOffset is how far in the past rules are evaluated, for samples that arrive late.
+	QueryOffset time.Duration
 	// ResendDelay is the least time between two sendings of the same firing alert.
 	ResendDelay time.Duration
 }
@@ -64,6 +66,7 @@ func (o Options) Validate() error {
 		{"outage tolerance", o.OutageTolerance},
 		{"for grace period", o.ForGracePeriod},
 		{"resend delay", o.ResendDelay},
+		{"query offset", o.QueryOffset},
 	} {
 		if d.d < 0 {
 			errs = append(errs, fmt.Errorf("%s must not be negative, is %s", d.name, d.d))
@@ -148,6 +151,8 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 			ResendDelay:     o.ResendDelay,
 			GroupLoader:     loader,
 			Parser:          loader.parser,
+
+			DefaultRuleQueryOffset: func() time.Duration { return o.QueryOffset },
 		}),
 		ready:    s.Ready,
 		cancel:   cancel,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/promql"
@@ -90,7 +91,7 @@ func (h *house) pass(d time.Duration, requests, errors *float64, moreRequests, m
 		*errors += moreErrors
 		app := h.db.Appender(h.t.Context())
 		for name, v := range map[string]float64{"hancock_requests_total": *requests, "hancock_errors_total": *errors} {
-			_, err := app.Append(0, labels.FromStrings(labels.MetricName, name, "job", "hancock", "instance", "a:5000"),
+			_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, name, "job", "hancock", "instance", "a:5000"),
 				time.Now().UnixMilli(), v)
 			require.NoError(h.t, err)
 		}
@@ -109,7 +110,7 @@ func (h *house) states() []string {
 	defer func() { require.NoError(h.t, q.Close()) }()
 	byTime := map[string]int64{}
 	set := q.Select(h.t.Context(), false, nil,
-		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "ALERTS"),
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "ALERTS"),
 		labels.MustNewMatcher(labels.MatchEqual, "alertname", "HancockHighErrorRate"))
 	for set.Next() {
 		it := set.At().Iterator(nil)

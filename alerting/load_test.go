@@ -1,7 +1,6 @@
 package alerting_test
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,7 +76,7 @@ func TestRuleFiles(t *testing.T) {
 		})
 	}
 	err := alerting.Check(alerting.Options{RuleFiles: []string{"nothing"}, EvaluationInterval: 1e9})
-	require.True(t, errors.Is(err, fs.ErrNotExist))
+	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
 func TestOptionsValidate(t *testing.T) {

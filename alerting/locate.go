@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -79,7 +80,7 @@ func findPlace(content []byte, err error, what string) string {
 		node := &file.Groups[i]
 		if wrongRule == nil {
 			if line := wrongDuration(node, what); line > 0 {
-				return fmt.Sprint(line)
+				return strconv.Itoa(line)
 			}
 		}
 		var group groupNodes
@@ -89,11 +90,11 @@ func findPlace(content []byte, err error, what string) string {
 		switch {
 		case wrongRule != nil:
 			if n := wrongRule.Rule; group.Name == wrongRule.Group && n >= 1 && n <= len(group.Rules) {
-				return fmt.Sprint(group.Rules[n-1].Line)
+				return strconv.Itoa(group.Rules[n-1].Line)
 			}
 		case group.Name == "" && strings.Contains(what, "must not be empty"),
 			names[group.Name] && strings.Contains(what, fmt.Sprintf("groupname: %q is repeated", group.Name)):
-			return fmt.Sprint(node.Line)
+			return strconv.Itoa(node.Line)
 		}
 		names[group.Name] = true
 	}

@@ -121,6 +121,7 @@ type openAPI struct {
 	builder *v1.OpenAPIBuilder
 }
 
+// ServeHTTP answers with the description.
 func (d *openAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.once.Do(func() {
 		d.builder = v1.NewOpenAPIBuilder(d.options, promslog.NewNopLogger())
@@ -157,13 +158,19 @@ func maskedFlags(flags map[string]string) map[string]string {
 // noRules is what an API without rules shows.
 type noRules struct{}
 
-func (noRules) RuleGroups() []*rules.Group           { return nil }
+// RuleGroups is empty.
+func (noRules) RuleGroups() []*rules.Group { return nil }
+
+// AlertingRules is empty.
 func (noRules) AlertingRules() []*rules.AlertingRule { return nil }
 
 // noAlertmanagers is the list of Alertmanagers outside the process.
 type noAlertmanagers struct{}
 
-func (noAlertmanagers) Alertmanagers() []*url.URL        { return nil }
+// Alertmanagers is empty.
+func (noAlertmanagers) Alertmanagers() []*url.URL { return nil }
+
+// DroppedAlertmanagers is empty.
 func (noAlertmanagers) DroppedAlertmanagers() []*url.URL { return nil }
 
 func retriever[T any](v T) func(context.Context) T {

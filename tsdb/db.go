@@ -29,8 +29,8 @@ func (db *DB) QueryFunc() rules.QueryFunc {
 	}
 }
 
-// FirstScrape is closed once the first scrape of this process by itself can be queried, or has failed and that can
-// be queried. Rules wait for it: before, everything seems absent.
+// FirstScrape is closed once the first scrape of this process by itself is over: its samples can be queried, or it
+// has failed. Rules wait for it: before, everything seems absent.
 func (db *DB) FirstScrape() <-chan struct{} { return db.scraped.first }
 
 // LastScrape is the time of the newest sample of this process by itself that can be queried, taken since Open; zero

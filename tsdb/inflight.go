@@ -57,6 +57,7 @@ type querySlots chan struct{}
 
 func newQuerySlots(n int) querySlots { return make(querySlots, n) }
 
+// GetMaxConcurrent is the number of slots.
 func (s querySlots) GetMaxConcurrent() int { return cap(s) }
 
 // Insert blocks until a slot is free or the query is given up.
@@ -69,6 +70,8 @@ func (s querySlots) Insert(ctx context.Context, _ string) (int, error) {
 	}
 }
 
+// Delete frees a slot.
 func (s querySlots) Delete(int) { <-s }
 
+// Close has nothing to do.
 func (s querySlots) Close() error { return nil }

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang/snappy"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
@@ -146,9 +146,8 @@ func TestRemoteRead(t *testing.T) {
 			Samples: []prompb.Sample{{Timestamp: at, Value: 42}},
 		}}}}}
 		_, _ = io.Copy(io.Discard, req.Body)
-		raw, _ := answer.Marshal()
 		w.Header().Set("Content-Type", "application/x-protobuf")
-		_, _ = w.Write(snappy.Encode(nil, raw))
+		_ = remote.EncodeReadResponse(answer, w)
 	}))
 	defer far.Close()
 	o := options(t)
@@ -158,7 +157,7 @@ func TestRemoteRead(t *testing.T) {
 	q, err := s.Queryable().Querier(math.MinInt64, math.MaxInt64)
 	require.NoError(t, err)
 	defer q.Close()
-	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "far_away"))
+	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "far_away"))
 	require.False(t, set.Next(), "state is restored from local storage only")
 }
 
@@ -195,7 +194,7 @@ remote_write:
 	eventually(t, "a failure in the log", func() bool {
 		app := db.Appendable().Appender(t.Context())
 		at++
-		_, err = app.Append(0, labels.FromStrings(labels.MetricName, "x"), at, 1)
+		_, err = app.Append(0, labels.FromStrings(model.MetricNameLabel, "x"), at, 1)
 		require.NoError(t, err)
 		require.NoError(t, app.Commit())
 		mtx.Lock()

@@ -2,8 +2,10 @@ package tsdb_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"os"
@@ -14,7 +16,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -36,7 +40,7 @@ func stored(t testing.TB, db *tsdb.DB, name string, more ...string) []sample {
 	q, err := db.Queryable().Querier(math.MinInt64, math.MaxInt64)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, q.Close()) }()
-	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}
+	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}
 	for i := 0; i+1 < len(more); i += 2 {
 		ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, more[i], more[i+1]))
 	}
@@ -63,7 +67,7 @@ func TestStopEndsSeries(t *testing.T) {
 
 	// What rules write has the labels of the target, and must live on.
 	app := s.Appendable().Appender(t.Context())
-	_, err := app.Append(0, labels.FromStrings(labels.MetricName, "ALERTS_FOR_STATE", "alertname", "A",
+	_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, "ALERTS_FOR_STATE", "alertname", "A",
 		"job", tsdb.JobName, "instance", o.Instance), time.Now().UnixMilli(), 1)
 	require.NoError(t, err)
 	require.NoError(t, app.Commit())
@@ -230,6 +234,37 @@ func TestTornLog(t *testing.T) {
 			open(t, o).close() // And is whole.
 		})
 	}
+}
+
+func TestFailedScrape(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	db, err := tsdb.Open(options(t), http.NotFoundHandler(), reg, logger(t))
+	require.NoError(t, err)
+	s := (&store{DB: db, t: t, reg: reg}).run()
+	defer s.close()
+	require.Equal(t, 1, s.count(`up == 0`))
+	require.True(t, s.LastScrape().IsZero())
+}
+
+func TestClockBehind(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	app := s.Appendable().Appender(t.Context())
+	_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, "up", "job", tsdb.JobName, "instance", o.Instance),
+		time.Now().Add(30*time.Minute).UnixMilli(), 1)
+	require.NoError(t, err)
+	require.NoError(t, app.Commit())
+	s.close()
+
+	var log bytes.Buffer
+	reg := prometheus.NewRegistry()
+	db, err := tsdb.Open(o, promhttp.HandlerFor(reg, promhttp.HandlerOpts{}), reg,
+		slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "stored samples are ahead of the clock")
+	s = (&store{DB: db, t: t, reg: reg}).run() // Whoever waits for the first scrape does not wait for the clock.
+	require.True(t, s.LastScrape().IsZero(), "it could not be stored")
+	s.close()
 }
 
 // TestKilled runs a store in a process of its own, kills it in the middle of its work and opens what it left.

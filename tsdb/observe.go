@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -27,12 +28,13 @@ type observedAppendable struct {
 func newObservedAppendable(next storage.AppendableV2, instance string) *observedAppendable {
 	return &observedAppendable{
 		next: next,
-		up: labels.FromStrings(labels.MetricName, "up",
+		up: labels.FromStrings(model.MetricNameLabel, "up",
 			"instance", instance, "job", JobName),
 		first: make(chan struct{}),
 	}
 }
 
+// AppenderV2 begins a transaction that is observed.
 func (o *observedAppendable) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return &observedAppender{AppenderV2: o.next.AppenderV2(ctx), to: o}
 }
@@ -42,24 +44,31 @@ func (o *observedAppendable) stop() { o.stopped.Store(true) }
 type observedAppender struct {
 	storage.AppenderV2
 	to *observedAppendable
-	// at is when we were scraped by what this transaction holds, 0 when it holds another target's samples.
-	at int64
-	ok bool
+	// ours says that this transaction is the end of a scrape of ourselves, at when that was, if it succeeded.
+	ours bool
+	at   int64
 }
 
-//nolint:revive // The interface of storage has that many arguments.
+// Append passes a sample on. The interface of storage has that many arguments.
+//
+//nolint:revive // See above.
 func (a *observedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64,
 	h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AppendV2Options,
 ) (storage.SeriesRef, error) {
 	if a.to.stopped.Load() {
 		return 0, errClosed
 	}
+	ref, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
 	if labels.Equal(ls, a.to.up) && !value.IsStaleNaN(v) {
-		a.at, a.ok = t, v == 1
+		a.ours = true
+		if err == nil && v == 1 {
+			a.at = t
+		}
 	}
-	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+	return ref, err
 }
 
+// Commit makes the samples queryable, and lets that be known.
 func (a *observedAppender) Commit() error {
 	if a.to.stopped.Load() {
 		return a.Rollback()
@@ -67,12 +76,11 @@ func (a *observedAppender) Commit() error {
 	if err := a.AppenderV2.Commit(); err != nil {
 		return err
 	}
-	if a.at == 0 {
-		return nil
-	}
-	if a.ok {
+	if a.at != 0 {
 		a.to.newest.Store(a.at)
 	}
-	a.to.firstOnce.Do(func() { close(a.to.first) })
+	if a.ours {
+		a.to.firstOnce.Do(func() { close(a.to.first) })
+	}
 	return nil
 }

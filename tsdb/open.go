@@ -93,9 +93,23 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 	if err := db.openScraping(self); err != nil {
 		return nil, err
 	}
-	db.logger.Info("storage opened", "path", o.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
-		"blocks", len(db.local.Blocks()), "series", db.local.Head().NumSeries(), "gap_seconds", db.gap().Seconds())
+	// This starts the sending, which asks the scrape manager for metadata: not before there is one.
+	if err := db.remote.ApplyConfig(db.cfg); err != nil {
+		return nil, fmt.Errorf("remote storage: %w", err)
+	}
+	db.logOpened()
 	return db, nil
+}
+
+// logOpened tells what was found, and when it does not fit the clock.
+func (db *DB) logOpened() {
+	gap := db.gap()
+	db.logger.Info("storage opened", "path", db.opts.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
+		"blocks", len(db.local.Blocks()), "series", db.local.Head().NumSeries(), "gap_seconds", max(0, gap.Seconds()))
+	if gap < -time.Minute {
+		db.logger.Warn("stored samples are ahead of the clock: new ones are refused until it has caught up; "+
+			"if the clock is right now, move the data folder away", "path", db.opts.Path, "ahead_seconds", -gap.Seconds())
+	}
 }
 
 // lockFolder makes the folder and takes the lock that Prometheus takes too, before anything is read or written.
@@ -145,12 +159,9 @@ func (db *DB) openStorage() error {
 	// Queues are flushed one after the other.
 	flush := db.opts.FlushTimeout / time.Duration(max(1, len(db.cfg.RemoteWriteConfigs)))
 	db.remote = remote.NewStorage(slog.New(redactURLs{db.logger.Handler()}), db.registry, db.startTime,
-		db.opts.Path, flush, db, false)
+		db.opts.Path, flush, readyManager{db}, false)
 	db.fanout = storage.NewFanout(db.logger, db.local, db.remote)
 	db.local.SetWriteNotified(db.remote)
-	if err := db.remote.ApplyConfig(db.cfg); err != nil {
-		return fmt.Errorf("remote storage: %w", err)
-	}
 	return nil
 }
 
@@ -172,7 +183,8 @@ func (db *DB) openEngine() {
 	})
 }
 
-// gap is the time since the newest stored sample, 0 when there is none: how long nobody was watching.
+// gap is the time since the newest stored sample, 0 when there is none: how long nobody was watching. It is negative
+// when that sample is from the future.
 func (db *DB) gap() time.Duration {
 	newest := db.local.Head().MaxTime()
 	if blocks := db.local.Blocks(); len(blocks) > 0 {
@@ -181,7 +193,7 @@ func (db *DB) gap() time.Duration {
 	if newest == math.MinInt64 {
 		return 0
 	}
-	return max(0, db.opened.Sub(time.UnixMilli(newest)))
+	return db.opened.Sub(time.UnixMilli(newest))
 }
 
 // startTime tells remote_read from when on the local storage is complete, in milliseconds.
@@ -223,10 +235,8 @@ func (db *DB) closeAll() error {
 	return nil
 }
 
-// Get makes DB what remote storage asks for the metadata of targets.
-func (db *DB) Get() (*scrape.Manager, error) {
-	if db.manager == nil {
-		return nil, errors.New("scraping is not set up")
-	}
-	return db.manager, nil
-}
+// readyManager is what remote storage asks for the metadata of targets.
+type readyManager struct{ db *DB }
+
+// Get never fails: nothing is sent before scraping is set up.
+func (r readyManager) Get() (*scrape.Manager, error) { return r.db.manager, nil }

@@ -11,6 +11,7 @@ import (
 // that it writes to into each line that it logs.
 type redactURLs struct{ slog.Handler }
 
+// Handle passes the record on with clean attributes.
 func (h redactURLs) Handle(ctx context.Context, r slog.Record) error {
 	clean := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
@@ -20,6 +21,7 @@ func (h redactURLs) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, clean)
 }
 
+// WithAttrs cleans the attributes of all records to come.
 func (h redactURLs) WithAttrs(attrs []slog.Attr) slog.Handler {
 	clean := make([]slog.Attr, len(attrs))
 	for i, a := range attrs {
@@ -28,6 +30,7 @@ func (h redactURLs) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return redactURLs{h.Handler.WithAttrs(clean)}
 }
 
+// WithGroup passes the group on.
 func (h redactURLs) WithGroup(name string) slog.Handler { return redactURLs{h.Handler.WithGroup(name)} }
 
 func redactURL(a slog.Attr) slog.Attr {

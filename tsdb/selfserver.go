@@ -99,5 +99,8 @@ func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
 
 type pipeAddr struct{}
 
+// Network is no real network.
 func (pipeAddr) Network() string { return "memory" }
-func (pipeAddr) String() string  { return selfAddress }
+
+// String is the address that leads here.
+func (pipeAddr) String() string { return selfAddress }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -60,7 +61,7 @@ func (db *DB) markStale(ctx context.Context, targets []labels.Labels, at time.Ti
 }
 
 func targetMatchers(target labels.Labels) []*labels.Matcher {
-	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchNotRegexp, labels.MetricName, ruleSeries)}
+	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, ruleSeries)}
 	target.Range(func(l labels.Label) {
 		ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
 	})

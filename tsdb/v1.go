@@ -9,10 +9,10 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/grafana/regexp"
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/features"
@@ -61,8 +61,8 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 		db.logger,
 		retriever(o.Rules),
 		remoteReadSamples, remoteReadConcurrency, remoteReadFrameBytes,
-		false,                     // Not an agent.
-		regexp.MustCompile(`^$a`), // No other origin may read.
+		false,                            // Not an agent.
+		relabel.MustNewRegexp("").Regexp, // No origin but our own may read.
 		db.runtimeInfo,
 		&build,
 		notices.Get, notices.Sub,
@@ -122,22 +122,28 @@ func (db *DB) runtimeInfo() (v1.RuntimeInfo, error) {
 // adminStats is the storage as the API asks for it.
 type adminStats struct{ db *DB }
 
+// CleanTombstones rewrites blocks without what was deleted.
 func (a adminStats) CleanTombstones() error { return a.db.local.CleanTombstones() }
 
+// Delete marks samples between two times, in milliseconds, as deleted.
 func (a adminStats) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) error {
 	return a.db.local.Delete(ctx, mint, maxt, ms...)
 }
 
+// Snapshot links or writes all blocks into dir.
 func (a adminStats) Snapshot(dir string, withHead bool) error {
 	return a.db.local.Snapshot(dir, withHead)
 }
 
+// Stats counts the series in memory by labels.
 func (a adminStats) Stats(byLabel string, limit int) (*promtsdb.Stats, error) {
 	return a.db.local.Head().Stats(byLabel, limit), nil
 }
 
+// WALReplayStatus is how far the replay at the start has come.
 func (a adminStats) WALReplayStatus() (promtsdb.WALReplayStatus, error) {
 	return a.db.stats.Head.WALReplayStatus.GetWALReplayStatus(), nil
 }
 
+// BlockMetas describes the blocks on disk.
 func (a adminStats) BlockMetas() ([]promtsdb.BlockMeta, error) { return a.db.local.BlockMetas(), nil }
