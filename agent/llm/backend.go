@@ -1,7 +1,6 @@
 package llm
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -9,11 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
-	"github.com/openai/openai-go/v3/packages/param"
 	"github.com/openai/openai-go/v3/packages/ssestream"
-	"github.com/openai/openai-go/v3/shared"
 )
 
 // streamTimeouts is how many timeouts a whole stream may last: a backend that
@@ -27,33 +22,13 @@ type Backend struct {
 	endpoint Endpoint
 	timeout  time.Duration
 	http     *http.Client
-	// sdk is not made by openai.NewClient: that one takes keys, headers and
-	// URLs from the environment, and OpenAI's key would reach Ollama.
-	sdk openai.Client
 
 	mu                sync.Mutex
 	succeeded, failed time.Time
 }
 
 func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Duration) *Backend {
-	b := &Backend{provider: provider, endpoint: e, timeout: timeout, http: newHTTPClient(connectTimeout)}
-	opts := []option.RequestOption{
-		option.WithBaseURL(e.BaseURL),
-		option.WithHTTPClient(b.http),
-		option.WithMaxRetries(0),
-	}
-	if e.APIKey != "" {
-		opts = append(opts, option.WithAPIKey(e.APIKey))
-	}
-	if e.Organization != "" {
-		opts = append(opts, option.WithOrganization(e.Organization))
-	}
-	b.sdk = openai.Client{
-		Options: opts,
-		Chat:    openai.NewChatService(opts...),
-		Models:  openai.NewModelService(opts...),
-	}
-	return b
+	return &Backend{provider: provider, endpoint: e, timeout: timeout, http: newHTTPClient(connectTimeout)}
 }
 
 // Provider is Ollama, NVIDIA or OpenAI.
@@ -85,9 +60,12 @@ func (b *Backend) Traffic() (succeeded, failed time.Time) {
 func (b *Backend) ListModels(ctx context.Context) ([]string, error) {
 	call, cancel := context.WithTimeoutCause(ctx, b.timeout, errSlow)
 	defer cancel()
-	var res *http.Response
-	page, err := b.sdk.Models.List(call, option.WithResponseInto(&res))
-	if err == nil && page == nil {
+	res, err := b.call(call, http.MethodGet, "models", nil)
+	var page modelList
+	if err == nil {
+		page, err = read[modelList](res)
+	}
+	if err == nil && page.Data == nil {
 		err = errNoChoices
 	}
 	if err != nil {
@@ -107,25 +85,10 @@ func (b *Backend) modelFor(r Request) string {
 	return b.endpoint.Model
 }
 
-func (b *Backend) params(r Request) openai.ChatCompletionNewParams {
-	messages := make([]openai.ChatCompletionMessageParamUnion, 0, len(r.Messages))
-	for _, m := range r.Messages {
-		switch m.Role {
-		case System:
-			messages = append(messages, openai.SystemMessage(m.Content))
-		case Assistant:
-			messages = append(messages, openai.AssistantMessage(m.Content))
-		default:
-			messages = append(messages, openai.UserMessage(m.Content))
-		}
-	}
-	return openai.ChatCompletionNewParams{
-		Model:       shared.ChatModel(b.modelFor(r)),
-		Messages:    messages,
-		Temperature: param.NewOpt(r.Temperature),
-		TopP:        param.NewOpt(r.TopP),
-		// Not max_completion_tokens: Ollama ignores that one.
-		MaxTokens: param.NewOpt(int64(r.MaxTokens)),
+func (b *Backend) request(r Request) chatRequest {
+	return chatRequest{
+		Model: b.modelFor(r), Messages: r.Messages,
+		Temperature: r.Temperature, TopP: r.TopP, MaxTokens: r.MaxTokens,
 	}
 }
 
@@ -134,18 +97,20 @@ func (b *Backend) chat(ctx context.Context, r Request) (Answer, *Error) {
 	call, cancel := context.WithTimeoutCause(ctx, b.timeout, errSlow)
 	defer cancel()
 	answer := Answer{Provider: b.provider, Model: b.modelFor(r)}
-	var res *http.Response
-	completion, err := b.sdk.Chat.Completions.New(call, b.params(r), option.WithResponseInto(&res))
+	res, err := b.call(call, http.MethodPost, "chat/completions", b.request(r))
+	var c completion
+	if err == nil {
+		c, err = read[completion](res)
+	}
 	switch {
 	case err != nil:
-	case completion == nil, !completion.JSON.Choices.Valid():
+	case c.Choices == nil:
 		err = errNoChoices
-	case len(completion.Choices) == 0:
+	case len(c.Choices) == 0:
 		err = ErrEmpty
 	default:
-		m := completion.Choices[0].Message
-		answer.Text = textOf(m.Content, m.Refusal)
-		answer.Usage = usageOf(completion.Usage, completion.JSON.Usage.Valid())
+		answer.Text = c.Choices[0].Message.String()
+		answer.Usage = c.usage()
 		if strings.TrimSpace(answer.Text) == "" {
 			err = ErrEmpty
 		}
@@ -167,16 +132,15 @@ func (b *Backend) stream(ctx context.Context, r Request, emit func(string) error
 	idle := time.AfterFunc(b.timeout, func() { cancel(errSlow) })
 	defer idle.Stop()
 
-	params := b.params(r)
-	params.StreamOptions.IncludeUsage = param.NewOpt(true)
+	body := b.request(r)
+	body.Stream, body.StreamOptions = true, &streamOptions{IncludeUsage: true}
 	answer := Answer{Provider: b.provider, Model: b.modelFor(r)}
-	var res *http.Response
-	err := b.sdk.Post(call, "chat/completions", params, &res, option.WithJSONSet("stream", true))
+	res, err := b.call(call, http.MethodPost, "chat/completions", body)
 	if err != nil {
 		return answer, false, b.classify(ctx, call, answer.Model, res, err)
 	}
 	decoder := &endOfStream{Decoder: ssestream.NewDecoder(res)}
-	stream := ssestream.NewStream[openai.ChatCompletionChunk](decoder, nil)
+	stream := ssestream.NewStream[completion](decoder, nil)
 	defer func() { _ = stream.Close() }()
 
 	var text strings.Builder
@@ -184,15 +148,15 @@ func (b *Backend) stream(ctx context.Context, r Request, emit func(string) error
 	for err == nil && stream.Next() {
 		idle.Reset(b.timeout)
 		chunk := stream.Current()
-		if chunk.JSON.Usage.Valid() {
-			answer.Usage = usageOf(chunk.Usage, true)
+		if u := chunk.usage(); u != nil {
+			answer.Usage = u
 		}
 		if len(chunk.Choices) == 0 {
 			continue
 		}
 		choice := chunk.Choices[0]
 		finished = finished || choice.FinishReason != ""
-		piece := textOf(choice.Delta.Content, choice.Delta.Refusal)
+		piece := choice.Delta.String()
 		text.WriteString(piece)
 		if !started {
 			piece = text.String()
@@ -243,17 +207,4 @@ func (b *Backend) saw(err *Error) {
 	case err.Kind != Canceled && err.Kind != ContextLength:
 		b.failed = time.Now()
 	}
-}
-
-// textOf takes a refusal for the answer that it is. The SDK passes on bytes
-// that are not UTF-8.
-func textOf(content, refusal string) string {
-	return strings.ToValidUTF8(cmp.Or(content, refusal), "\uFFFD")
-}
-
-func usageOf(u openai.CompletionUsage, valid bool) *Usage {
-	if !valid {
-		return nil
-	}
-	return &Usage{Prompt: u.PromptTokens, Completion: u.CompletionTokens}
 }

@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-
-	"github.com/openai/openai-go/v3"
 )
 
 // Kind says in what way a call failed. The set is closed, so that it can be
@@ -122,8 +120,8 @@ func (b *Backend) classify(ctx, call context.Context, model string, res *http.Re
 // error object, when it looks like one.
 func kindOfStatus(status int, err error) (Kind, string) {
 	var code string
-	if api, ok := errors.AsType[*openai.Error](err); ok {
-		for _, c := range []string{api.Code, api.Type} {
+	if api, ok := errors.AsType[*statusError](err); ok {
+		for _, c := range []string{api.code, api.kind} {
 			if isCode(c) {
 				code = c
 				break

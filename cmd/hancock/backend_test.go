@@ -30,6 +30,7 @@ func newFakeModel(t *testing.T) *fakeModel {
 	m := &fakeModel{held: make(chan struct{}, 100), release: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"object":"list","data":[{"id":"test-model","object":"model"},{"id":"test-coder","object":"model"}]}`)
 	})
 	mux.HandleFunc("POST /v1/chat/completions", m.complete)

@@ -1,0 +1,152 @@
+package llm
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// The requests and answers of OpenAI's chat completions, as far as they are
+// used. openai-go's own types are left alone: its root package registers every
+// type of the platform when the process starts, which was 38 MB of the binary
+// and 20 MB of resident memory. Its reader of event streams is a package of
+// its own and is used.
+//
+// Source: https://platform.openai.com/docs/api-reference/chat
+
+type chatRequest struct {
+	Model       string    `json:"model"`
+	Messages    []Message `json:"messages"`
+	Temperature float64   `json:"temperature"`
+	TopP        float64   `json:"top_p"`
+	// MaxTokens is not max_completion_tokens: Ollama ignores that one.
+	MaxTokens     int            `json:"max_tokens"`
+	Stream        bool           `json:"stream,omitempty"`
+	StreamOptions *streamOptions `json:"stream_options,omitempty"`
+}
+
+type streamOptions struct {
+	IncludeUsage bool `json:"include_usage"`
+}
+
+// completion is a whole answer, or one chunk of a streamed one.
+type completion struct {
+	// Choices is nil when the answer has no such field.
+	Choices []struct {
+		Message      text   `json:"message"`
+		Delta        text   `json:"delta"`
+		FinishReason string `json:"finish_reason"`
+	} `json:"choices"`
+	Usage *struct {
+		PromptTokens     int64 `json:"prompt_tokens"`
+		CompletionTokens int64 `json:"completion_tokens"`
+	} `json:"usage"`
+}
+
+type text struct {
+	Content string `json:"content"`
+	Refusal string `json:"refusal"`
+}
+
+// String takes a refusal for the answer that it is. Bytes that are not UTF-8
+// have been replaced by the decoder.
+func (t text) String() string { return cmp.Or(t.Content, t.Refusal) }
+
+func (c completion) usage() *Usage {
+	if c.Usage == nil {
+		return nil
+	}
+	return &Usage{Prompt: c.Usage.PromptTokens, Completion: c.Usage.CompletionTokens}
+}
+
+type modelList struct {
+	Data []struct {
+		ID string `json:"id"`
+	} `json:"data"`
+}
+
+// statusError is an answer that is not a 2xx, with the identifiers of OpenAI's
+// error object where there is one.
+type statusError struct {
+	status     int
+	code, kind string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }
+
+// newStatusError reads the error object, which some servers give as a plain
+// text or not at all.
+func newStatusError(res *http.Response) *statusError {
+	e := &statusError{status: res.StatusCode}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return e
+	}
+	var envelope struct {
+		Error struct {
+			Code any `json:"code"` // a text, a number or null
+			Type any `json:"type"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &envelope) == nil {
+		e.code, _ = envelope.Error.Code.(string)
+		e.kind, _ = envelope.Error.Type.(string)
+	}
+	return e
+}
+
+// call sends a request below the base URL, with body as JSON unless it is nil.
+// The answer is a 2xx when there is no error; the caller closes its body. With
+// an error, the answer may still tell the status; its body is closed.
+func (b *Backend) call(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var payload io.Reader = http.NoBody
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the request: %w", err)
+		}
+		payload = bytes.NewReader(encoded)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(b.endpoint.BaseURL, "/")+"/"+path, payload)
+	if err != nil {
+		return nil, errors.New("base URL cannot be used") // the parser's error quotes it
+	}
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	r.Header.Set("User-Agent", "hancock")
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if b.endpoint.APIKey != "" {
+		r.Header.Set("Authorization", "Bearer "+b.endpoint.APIKey)
+	}
+	if b.endpoint.Organization != "" {
+		r.Header.Set("OpenAI-Organization", b.endpoint.Organization)
+	}
+	res, err := b.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		defer closeBody(res)
+		return res, newStatusError(res)
+	}
+	return res, nil
+}
+
+// read decodes the one JSON document of an answer and closes its body.
+func read[T any](res *http.Response) (v T, err error) {
+	defer closeBody(res)
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return v, err
+	}
+	return v, json.Unmarshal(body, &v)
+}
+
+func closeBody(res *http.Response) { _ = res.Body.Close() }
