@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -135,7 +134,7 @@ func TestLint(t *testing.T) {
 	for _, p := range problems {
 		require.Contains(t, []string{"hancock_requests_by_endpoint", "hancock_requests_by_mode"}, p.Metric, p.Text)
 	}
-	require.Equal(t, 2, len(problems), "%v", []promlint.Problem(problems))
+	require.Len(t, problems, 2, "%v", problems)
 }
 
 func TestCountersAgreeWithTraffic(t *testing.T) {

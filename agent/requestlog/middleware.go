@@ -98,7 +98,7 @@ func Middleware(log *slog.Logger) echo.MiddlewareFunc {
 
 func write(ctx context.Context, log *slog.Logger, l slog.Level, event string, fields []slog.Attr) {
 	if log.Enabled(ctx, l) {
-		log.LogAttrs(ctx, l, event, append([]slog.Attr{slog.String("event", event)}, fields...)...)
+		log.LogAttrs(ctx, l, event, append([]slog.Attr{slog.String("event", event)}, fields...)...) //nolint:sloglint // One of two constants.
 	}
 }
 

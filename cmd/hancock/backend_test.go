@@ -87,7 +87,7 @@ func chat(mode, message string, stream bool) string {
 
 func TestFakeModelSpeaksOpenAI(t *testing.T) {
 	m := newFakeModel(t)
-	resp, err := http.Post(m.url+"/v1/chat/completions", "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hi"}]}`)) //nolint:noctx // A test server's.
+	resp, err := http.Post(m.url+"/v1/chat/completions", "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hi"}]}`))
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	var out struct {

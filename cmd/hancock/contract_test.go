@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,7 +21,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
@@ -61,11 +61,11 @@ func (p *process) families(accept string) (map[string]*dto.MetricFamily, string)
 	dec := expfmt.NewDecoder(resp.Body, expfmt.ResponseFormat(resp.Header))
 	for {
 		mf := new(dto.MetricFamily)
-		if err := dec.Decode(mf); err == io.EOF { //nolint:errorlint // The decoder returns it as it is.
+		err := dec.Decode(mf)
+		if errors.Is(err, io.EOF) {
 			break
-		} else {
-			require.NoError(p.t, err)
 		}
+		require.NoError(p.t, err)
 		families[mf.GetName()] = mf
 	}
 	return families, resp.Header.Get("Content-Type")
@@ -194,7 +194,7 @@ func TestReferences(t *testing.T) {
 			}
 			require.NotEmpty(t, p.query(vs.Name), "%s: nothing emits %s", where, vs.Name)
 			for _, m := range vs.LabelMatchers {
-				if m.Name != labels.MetricName {
+				if m.Name != model.MetricNameLabel {
 					require.NotEmpty(t, p.query(fmt.Sprintf("%s{%s!=\"\"}", vs.Name, m.Name)), "%s: %s has no label %s", where, vs.Name, m.Name)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -119,7 +120,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 
 // boolFlag declares a flag that the command line can set and, as --no-name, unset.
 func boolFlag(app *kingpin.Application, name, help string, value *bool) {
-	app.Flag(name, help).Default(fmt.Sprint(*value)).BoolVar(value)
+	app.Flag(name, help).Default(strconv.FormatBool(*value)).BoolVar(value)
 }
 
 // oneLine makes err fit the single line of standard error that it gets.

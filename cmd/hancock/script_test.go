@@ -44,7 +44,7 @@ func wantStatus(ts *testscript.TestScript, neg bool, args []string) {
 // takePort listens on a free port until the script ends, and puts its address
 // into the variable that it is given.
 func takePort(ts *testscript.TestScript, _ bool, args []string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // For as long as the script runs.
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Setenv(args[0], ln.Addr().String())
 	ts.Defer(func() { _ = ln.Close() })

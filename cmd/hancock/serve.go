@@ -64,7 +64,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if err != nil {
 		return err
 	}
-	defer ln.Close() //nolint:errcheck // Serve closes it; this one is for an error on the way there.
+	defer ln.Close() // Serve closes it; this one is for an error on the way there.
 	reach := opts.bound(ln.Addr())
 
 	if demo != nil {

@@ -127,8 +127,8 @@ func TestLoadErrors(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	for _, tc := range []struct {
 		name, variable, value string
-		want                  func(*Config) any
-		is                    any
+		get                   func(*Config) any
+		want                  any
 		err                   string
 	}{
 		{"port", "HANCOCK_PORT", "6001", func(c *Config) any { return c.Web.ListenAddress }, "127.0.0.1:6001", ""},
@@ -156,7 +156,7 @@ func TestEnvironment(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, tc.is, tc.want(&c))
+			require.Equal(t, tc.want, tc.get(&c))
 		})
 	}
 }
@@ -169,11 +169,11 @@ func TestEveryFieldIsWritten(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal(src, &written))
 	var missing func(prefix string, typ reflect.Type, values map[string]any)
 	missing = func(prefix string, typ reflect.Type, values map[string]any) {
-		for i := range typ.NumField() {
-			name := typ.Field(i).Tag.Get("yaml")
+		for field := range typ.Fields() {
+			name := field.Tag.Get("yaml")
 			require.Contains(t, values, name, "%s%s is not in the example configuration", prefix, name)
 			if nested, ok := values[name].(map[string]any); ok {
-				missing(prefix+name+".", typ.Field(i).Type, nested)
+				missing(prefix+name+".", field.Type, nested)
 			}
 		}
 	}
@@ -199,6 +199,6 @@ func FuzzParse(f *testing.F) {
 			require.NotContains(t, err.Error(), "\n")
 			return
 		}
-		require.Positive(t, len(c.Storage.Path))
+		require.NotEmpty(t, c.Storage.Path)
 	})
 }
