@@ -20,10 +20,10 @@ import (
 const BuiltinFile = "builtin:rules.yml"
 
 //go:embed rules.yml
-var builtin []byte
+var builtin string
 
 // Builtin is the text of the embedded rules.
-func Builtin() []byte { return slices.Clone(builtin) }
+func Builtin() string { return builtin }
 
 // Check parses all rules that o names. The error has a line for each thing that is wrong, which names the file, the
 // line, the group and the rule.
@@ -83,7 +83,7 @@ func (l loader) check(files []string) error {
 
 // Load parses one file, or the embedded rules.
 func (l loader) Load(file string, ignoreUnknown bool, scheme model.ValidationScheme) (*rulefmt.RuleGroups, []error) {
-	content := builtin
+	content := []byte(builtin)
 	if file != BuiltinFile {
 		var err error
 		if content, err = os.ReadFile(file); err != nil {

@@ -96,13 +96,6 @@ func TestOptionsValidate(t *testing.T) {
 	}
 }
 
-func TestBuiltinIsACopy(t *testing.T) {
-	b := alerting.Builtin()
-	b[0] = 'X'
-	require.NoError(t, alerting.Check(alerting.DefaultOptions()))
-	require.Contains(t, string(alerting.Builtin()), "hancock.availability")
-}
-
 // FuzzCheck throws files at the parser: an error has a place, and nothing panics.
 func FuzzCheck(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.yml", "rules.yml"} {

@@ -281,6 +281,7 @@ func find(t testing.TB, m *alerting.Manager, alert string) *rules.AlertingRule {
 
 func TestBuiltinGroups(t *testing.T) {
 	require.NoError(t, alerting.Check(alerting.DefaultOptions()))
+	require.Contains(t, alerting.Builtin(), "hancock.availability")
 	m, err := alerting.New(alerting.DefaultOptions(), alerting.Storage{}, nil, prometheus.NewRegistry(), logger(t))
 	require.NoError(t, err)
 	defer m.Close()

@@ -161,6 +161,21 @@ func TestRemoteRead(t *testing.T) {
 	require.False(t, set.Next(), "state is restored from local storage only")
 }
 
+func TestQueryLog(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "queries.log")
+	o := options(t)
+	o.Prometheus = section(t, "global: {query_log_file: '"+file+"'}")
+	s := open(t, o).run()
+	require.Equal(t, 1, s.count(`up == 1`))
+	s.close()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Contains(t, string(content), `"query":"up == 1"`)
+
+	o.Prometheus = section(t, "global: {query_log_file: /nothing/here.log}")
+	failing(t, o, "query log", "/nothing/here.log")
+}
+
 func TestRemoteWriteWrong(t *testing.T) {
 	o := options(t)
 	o.Prometheus = section(t, `

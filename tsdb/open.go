@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/prometheus/prometheus/util/features"
+	"github.com/prometheus/prometheus/util/logging"
 )
 
 // DB is the store, the scraping and the query engine. Its methods are safe for concurrent use.
@@ -89,7 +90,9 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 	if err := db.openStorage(); err != nil {
 		return nil, err
 	}
-	db.openEngine()
+	if err := db.openEngine(); err != nil {
+		return nil, err
+	}
 	if err := db.openScraping(self); err != nil {
 		return nil, err
 	}
@@ -165,7 +168,7 @@ func (db *DB) openStorage() error {
 	return nil
 }
 
-func (db *DB) openEngine() {
+func (db *DB) openEngine() error {
 	step := evaluationInterval(db.cfg).Milliseconds()
 	db.parser.RegisterFeatures(db.features)
 	db.engine = promql.NewEngine(promql.EngineOpts{
@@ -181,6 +184,14 @@ func (db *DB) openEngine() {
 		FeatureRegistry:          db.features,
 		Parser:                   db.parser,
 	})
+	if file := db.cfg.GlobalConfig.QueryLogFile; file != "" {
+		queries, err := logging.NewJSONFileLogger(file)
+		if err != nil {
+			return fmt.Errorf("query log: %w", err)
+		}
+		db.engine.SetQueryLogger(queries)
+	}
+	return nil
 }
 
 // gap is the time since the newest stored sample, 0 when there is none: how long nobody was watching. It is negative
@@ -222,6 +233,9 @@ func (db *DB) closeAll() error {
 	if db.remote != nil {
 		db.settleRemote()
 		errs = append(errs, db.remote.Close())
+	}
+	if db.engine != nil {
+		db.engine.SetQueryLogger(nil) // This closes its file.
 	}
 	if db.local != nil {
 		errs = append(errs, db.local.Close())
