@@ -218,7 +218,7 @@ func TestDocumentsAreTrue(t *testing.T) {
 			base := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")
 			require.True(t, exposed[name] || exposed[base], "%s names %s, which is not exposed", path, name)
 		}
-		for _, m := range regexp.MustCompile("`--([a-z.-]+[a-z])").FindAllStringSubmatch(string(src), -1) {
+		for _, m := range regexp.MustCompile("`--(?:no-)?([a-z.-]+[a-z])").FindAllStringSubmatch(string(src), -1) {
 			require.Contains(t, help.String(), m[1], "%s names the flag --%s", path, m[1])
 		}
 	}
