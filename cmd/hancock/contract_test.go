@@ -77,6 +77,14 @@ func TestMetricsContract(t *testing.T) {
 	dir, backend := t.TempDir(), newFakeModel(t)
 	configure(t, dir, backend.url, "")
 	p := startHancock(t, dir)
+	// Some of Prometheus' own metrics exist once the API is built, the second
+	// scrape is over, and every rule group has been evaluated.
+	p.scrapes(3)
+	p.eventually("rules evaluated", func() bool {
+		v, _ := p.scalar("count(prometheus_rule_group_last_evaluation_timestamp_seconds > 0)")
+		return v == 3
+	})
+
 	for _, format := range []struct{ name, accept, got string }{
 		{"text", "text/plain;version=0.0.4", "text/plain"},
 		// OpenMetrics would rename the guide's counters that lack _total; what
