@@ -120,7 +120,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		Metrics: metricsHandler(reg, log),
 		API:     api,
 		Page:    page,
-	}, reg, log.With("component", "web"))
+	}, reg, quiet.With("component", "web"))
 
 	defer parts.start("scraping", db.Run)(&err)
 	defer parts.start("rules", rules.Run)(&err)
