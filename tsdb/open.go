@@ -37,6 +37,8 @@ type DB struct {
 	features features.Collector
 	parser   parser.Parser
 	opened   time.Time
+	// unwatched is what Gap returns.
+	unwatched time.Duration
 
 	lock     fileutil.Releaser
 	stats    *promtsdb.DBStats
@@ -106,7 +108,8 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 
 // logOpened tells what was found, and when it does not fit the clock.
 func (db *DB) logOpened() {
-	gap := db.gap()
+	db.unwatched = db.measureGap()
+	gap := db.unwatched
 	db.logger.Info("storage opened", "path", db.opts.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
 		"blocks", len(db.local.Blocks()), "series", db.local.Head().NumSeries(), "gap_seconds", max(0, gap.Seconds()))
 	if gap < -time.Minute {
@@ -194,9 +197,11 @@ func (db *DB) openEngine() error {
 	return nil
 }
 
-// gap is the time since the newest stored sample, 0 when there is none: how long nobody was watching. It is negative
-// when that sample is from the future.
-func (db *DB) gap() time.Duration {
+// Gap is how long nobody was watching before Open: the time since the newest sample that was stored then, 0 when there
+// was none. It is negative when that sample is from the future.
+func (db *DB) Gap() time.Duration { return db.unwatched }
+
+func (db *DB) measureGap() time.Duration {
 	newest := db.local.Head().MaxTime()
 	if blocks := db.local.Blocks(); len(blocks) > 0 {
 		newest = max(newest, blocks[len(blocks)-1].MaxTime())

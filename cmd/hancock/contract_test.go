@@ -242,6 +242,8 @@ func TestQueryAPI(t *testing.T) {
 		require.True(t, json.Valid([]byte(body)), path)
 		require.Contains(t, body, `"status":"success"`, path)
 	}
+	_, build := p.get("/api/v1/status/buildinfo")
+	require.Regexp(t, `"version":"3\.\d+\.\d+"`, build, "Grafana decides by it what it may ask")
 	code, body := p.do(http.MethodPost, "/api/v1/query", "application/x-www-form-urlencoded", "query=up")
 	require.Equal(t, http.StatusOK, code, body)
 	require.Contains(t, body, `"job":"hancock"`)

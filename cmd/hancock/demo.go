@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/cyberviser/hancock/agent/llm"
@@ -42,6 +44,15 @@ func runDemo(ctx context.Context, inv invocation, stdout, stderr io.Writer) erro
 	return serve(ctx, inv, &demonstration{}, stdout, stderr)
 }
 
+// refuseGenerated keeps a real process off the folder of a demonstration, whose
+// samples are made up.
+func refuseGenerated(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, demo.MarkerFile)); err == nil {
+		return fmt.Errorf("data folder %s holds the generated samples of a demonstration; choose another one with --storage.path", dir)
+	}
+	return nil
+}
+
 // prepare starts the simulated backend, makes it the only one there is, and
 // writes the history into a data folder that has none.
 func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Logger) (err error) {
@@ -61,7 +72,10 @@ func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Lo
 	h := demo.DefaultHistoryOptions()
 	h.Dir, h.Instance, h.Interval, h.Logger = opts.tsdb.Path, opts.tsdb.Instance, opts.tsdb.ScrapeInterval, d.log
 	h.Now = time.Now()
-	return demo.WriteHistory(ctx, h)
+	if err := demo.WriteHistory(ctx, h); err != nil {
+		return fmt.Errorf("writing the demonstration's history: %w", err)
+	}
+	return nil
 }
 
 func (d *demonstration) close() error {

@@ -42,9 +42,6 @@ func parseCommandLine(args []string, getenv func(string) string, out io.Writer) 
 		return first, nil // they need no configuration
 	}
 	cfg := defaultConfig()
-	if first.command == "demo" {
-		demoDefaults(&cfg)
-	}
 	path := first.configFile
 	if _, err := os.Stat(defaultConfigFile); path == "" && err == nil {
 		path = defaultConfigFile
@@ -53,6 +50,10 @@ func parseCommandLine(args []string, getenv func(string) string, out io.Writer) 
 		if cfg, err = config.Load(path, cfg); err != nil {
 			return invocation{}, err
 		}
+	}
+	if first.command == "demo" {
+		// Generated samples never go where the file keeps the real ones.
+		demoDefaults(&cfg)
 	}
 	if err := cfg.ApplyEnvironment(getenv); err != nil {
 		return invocation{}, err

@@ -10,6 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"runtime/debug"
+	"strings"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/labstack/echo/v4"
@@ -67,11 +70,14 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	defer ln.Close() // Serve closes it; this one is for an error on the way there.
 	reach := opts.bound(ln.Addr())
 
-	if demo != nil {
+	if demo == nil {
+		err = refuseGenerated(opts.tsdb.Path)
+	} else {
 		defer closing(&err, "simulated backend", demo.close)
-		if err := demo.prepare(ctx, &opts, log); err != nil {
-			return fmt.Errorf("preparing the demonstration: %w", err)
-		}
+		err = demo.prepare(ctx, &opts, log)
+	}
+	if err != nil {
+		return err
 	}
 
 	reg := newRegistry()
@@ -130,7 +136,8 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	}
 
 	greet(stdout, inv, opts, reach.String(), demo != nil)
-	log.Info("ready", "event", "ready", "url", reach.String(), "version", version.Version, "demo", demo != nil)
+	log.Info("ready", "event", "ready", "url", reach.String(), "version", version.Version, "demo", demo != nil,
+		"unwatched_seconds", int(db.Gap().Seconds()))
 	defer context.AfterFunc(ctx, func() { log.Info("stopping", "event", "stopping", "cause", context.Cause(ctx)) })()
 	err = server.Serve(ctx, ln)
 	if failure := (partError{}); errors.As(context.Cause(ctx), &failure) {
@@ -144,7 +151,7 @@ func apiOptions(inv invocation, listen net.Addr, external *url.URL, rules v1.Rul
 	return tsdb.APIOptions{
 		Rules: rules, ExternalURL: external, ListenAddress: listen.String(), Flags: inv.flags,
 		Build: v1.PrometheusVersion{
-			Version: version.Version, Revision: version.GetRevision(), Branch: version.Branch,
+			Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
 			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
 		},
 		EnableAdmin:       inv.config.Web.EnableAdminAPI,
@@ -152,6 +159,23 @@ func apiOptions(inv invocation, listen net.Addr, external *url.URL, rules v1.Rul
 		EnableOTLP:        inv.config.Web.EnableOTLP,
 	}
 }
+
+// prometheusVersion is that of the Prometheus inside, which is what Grafana
+// asks the API for: its module v0.315.0 is Prometheus 3.15.0.
+func prometheusVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return ""
+	}
+	for _, dep := range info.Deps {
+		if m := moduleVersionRE.FindStringSubmatch(dep.Version); dep.Path == "github.com/prometheus/prometheus" && m != nil {
+			return m[1] + "." + strings.TrimPrefix(m[2], "0") + "." + m[3]
+		}
+	}
+	return ""
+}
+
+var moduleVersionRE = regexp.MustCompile(`^v0\.(\d)(\d\d)\.(\d+)`)
 
 // newLoggers returns the logger of our own packages, and a quieter one for the
 // libraries that they are made of, whose every step is nobody's business.
