@@ -68,16 +68,19 @@ func (m *fakeModel) complete(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if !in.Stream {
-		fmt.Fprintf(w, `{"id":"1","object":"chat.completion","model":%q,"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"to: %s"}}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}`, in.Model, question)
+		fmt.Fprintf(w, `{"id":"1","object":"chat.completion","model":%q,"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":%s}}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}`, in.Model, quoted("to: "+question))
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	for _, piece := range []string{"to: ", question} {
-		fmt.Fprintf(w, "data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":%q,\"choices\":[{\"index\":0,\"delta\":{\"content\":%q}}]}\n\n", in.Model, piece)
+		fmt.Fprintf(w, "data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":%q,\"choices\":[{\"index\":0,\"delta\":{\"content\":%s}}]}\n\n", in.Model, quoted(piece))
 		w.(http.Flusher).Flush()
 	}
 	fmt.Fprint(w, "data: [DONE]\n\n")
 }
+
+// quoted is s as a JSON string.
+func quoted(s string) string { b, _ := json.Marshal(s); return string(b) }
 
 // chat is the body of a question in a mode.
 func chat(mode, message string, stream bool) string {

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/cyberviser/hancock/agent"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 )
 
@@ -27,6 +29,8 @@ type invocation struct {
 	config     config.Config
 	// flags are all flags with their values, for /api/v1/status/flags.
 	flags map[string]string
+	// question is what ask was given.
+	question question
 }
 
 // parseCommandLine reads the command line over the environment over the file
@@ -98,6 +102,11 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 
 	app.Command("serve", "Run Hancock. This is what happens without a command, too.").Default()
 	app.Command("demo", "Run Hancock with a simulated model, generated traffic and six hours of generated history.")
+	askCommand := app.Command("ask", "Ask a running Hancock. What is piped into it is part of the question.")
+	words := askCommand.Arg("question", "The question.").Strings()
+	askCommand.Flag("mode", "Specialist mode: "+strings.Join(agent.Modes(), ", ")+".").Default(agent.DefaultMode).EnumVar(&inv.question.mode, agent.Modes()...)
+	askCommand.Flag("stream", "Print the answer piece by piece.").BoolVar(&inv.question.stream)
+	askCommand.Flag("url", "Address of the running Hancock. Default: where the configuration says that it listens.").PlaceHolder("URL").StringVar(&inv.question.url)
 	app.Command("check", "Check the configuration, the rules and the Alertmanager section without starting.")
 	app.Command("dashboard", "Print the dashboard for Grafana.")
 	app.Command("version", "Print the version.")
@@ -110,6 +119,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 		return invocation{}, fmt.Errorf("%w; see hancock --help", err)
 	}
 	inv.command = name
+	inv.question.text = strings.Join(*words, " ")
 	inv.flags = make(map[string]string)
 	for _, f := range app.Model().Flags {
 		if !f.Hidden && f.Name != "help" {

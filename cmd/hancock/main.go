@@ -4,9 +4,19 @@
 package main
 
 import (
+	"io"
 	"os"
 )
 
+// stdin is standard input when something is piped into it, nil when a person
+// sits there.
+func stdin() io.Reader {
+	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&os.ModeCharDevice != 0 {
+		return nil
+	}
+	return os.Stdin
+}
+
 func main() {
-	os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Getenv, streams{in: stdin(), out: os.Stdout, err: os.Stderr}))
 }

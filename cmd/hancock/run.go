@@ -12,40 +12,48 @@ import (
 	"github.com/cyberviser/hancock/ui"
 )
 
+// streams are those of the process. in is nil when nothing is piped into it.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
 // run executes one command line and returns the exit status: 0, 2 for an error
 // of usage or configuration, 1 for any other. An error is one line on stderr.
-func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+func run(args []string, getenv func(string) string, std streams) int {
 	// The first signal asks for a clean stop; the second one ends the process.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	err := execute(ctx, args, getenv, stdout, stderr)
+	err := execute(ctx, args, getenv, std)
 	if err != nil {
-		fmt.Fprintf(stderr, "hancock: %s\n", oneLine(err))
+		fmt.Fprintf(std.err, "hancock: %s\n", oneLine(err))
 	}
 	return exitStatus(err)
 }
 
-func execute(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	inv, err := parseCommandLine(args, getenv, stdout)
+func execute(ctx context.Context, args []string, getenv func(string) string, std streams) error {
+	inv, err := parseCommandLine(args, getenv, std.out)
 	if err != nil {
 		return usageError{err}
 	}
 	switch inv.command {
 	case "version":
-		_, err = fmt.Fprintln(stdout, version.Print("hancock"))
+		_, err = fmt.Fprintln(std.out, version.Print("hancock"))
 	case "dashboard":
 		var dashboard []byte
 		if dashboard, err = ui.Grafana(); err == nil {
-			_, err = stdout.Write(dashboard)
+			_, err = std.out.Write(dashboard)
 		}
+	case "ask":
+		err = ask(ctx, inv, std.in, std.out)
 	case "check":
-		err = check(inv, stdout)
+		err = check(inv, std.out)
 	case "demo":
-		err = runDemo(ctx, inv, stdout, stderr)
+		err = runDemo(ctx, inv, std.out, std.err)
 	case "serve":
-		err = serve(ctx, inv, nil, stdout, stderr)
+		err = serve(ctx, inv, nil, std.out, std.err)
 	}
 	return err
 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+)
+
+// maxInput bounds what is read of standard input: what the API takes by default.
+const maxInput = 1 << 20
+
+// question is what `hancock ask` was told to ask.
+type question struct {
+	text   string
+	mode   string
+	stream bool
+	url    string
+}
+
+// ask puts a question to a running Hancock and prints the answer, piece by
+// piece when it is streamed. What stands on standard input is part of it.
+func ask(ctx context.Context, inv invocation, stdin io.Reader, stdout io.Writer) error {
+	q := inv.question
+	message, err := q.message(stdin)
+	if err != nil {
+		return usageError{err}
+	}
+	body, err := json.Marshal(map[string]any{"message": message, "mode": q.mode, "stream": q.stream})
+	if err != nil {
+		return err
+	}
+	base := cmp.Or(q.url, serverURL(inv.config))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(base, "/")+"/v1/chat", bytes.NewReader(body))
+	if err != nil {
+		return usageError{fmt.Errorf("--url: %w", err)}
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if key := string(inv.config.Web.APIKey); key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("asking %s: %w (is hancock running there?)", base, unwrapURL(err))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return apiFailure(resp)
+	}
+	if q.stream {
+		return printStream(resp.Body, stdout)
+	}
+	var answer struct {
+		Response string `json:"response"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	_, err = fmt.Fprintln(stdout, answer.Response)
+	return err
+}
+
+// message joins the words of the command line and standard input.
+func (q question) message(stdin io.Reader) (string, error) {
+	var piped []byte
+	if stdin != nil {
+		var err error
+		if piped, err = io.ReadAll(io.LimitReader(stdin, maxInput+1)); err != nil {
+			return "", fmt.Errorf("reading standard input: %w", err)
+		}
+		if len(piped) > maxInput {
+			return "", fmt.Errorf("standard input is larger than %s: pass less, for example with tail", config.Bytes(maxInput))
+		}
+	}
+	parts := []string{q.text, strings.ToValidUTF8(string(piped), "\uFFFD")}
+	message := strings.TrimSpace(strings.Join(parts, "\n\n"))
+	if message == "" {
+		return "", errors.New(`ask what? For example: hancock ask "What is a SYN flood?"`)
+	}
+	return message, nil
+}
+
+// printStream prints the pieces of a streamed answer as they come.
+func printStream(body io.Reader, stdout io.Writer) error {
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		var event struct {
+			Delta     string `json:"delta"`
+			Error     string `json:"error"`
+			RequestID string `json:"request_id"`
+			Done      bool   `json:"done"`
+		}
+		if err := json.Unmarshal([]byte(data), &event); err != nil {
+			return fmt.Errorf("reading the stream: %w", err)
+		}
+		if event.Error != "" {
+			return fmt.Errorf("%s (request %s)", event.Error, event.RequestID)
+		}
+		if _, err := io.WriteString(stdout, event.Delta); err != nil {
+			return err
+		}
+		if event.Done {
+			_, err := fmt.Fprintln(stdout)
+			return err
+		}
+	}
+	return errors.Join(errors.New("the stream ended before the answer was complete"), lines.Err())
+}
+
+// apiFailure is the error that the API answered with.
+func apiFailure(resp *http.Response) error {
+	var e struct {
+		Error     string `json:"error"`
+		RequestID string `json:"request_id"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxInput)).Decode(&e); err != nil || e.Error == "" {
+		return fmt.Errorf("the server answered with %s", resp.Status)
+	}
+	return fmt.Errorf("%s (status %d, request %s)", e.Error, resp.StatusCode, e.RequestID)
+}
+
+// serverURL is where the configuration says that a server listens.
+func serverURL(c config.Config) string {
+	if c.Web.ExternalURL != "" {
+		return c.Web.ExternalURL
+	}
+	host, port, err := net.SplitHostPort(c.Web.ListenAddress)
+	if ip, parseErr := netip.ParseAddr(host); err != nil || host == "" || parseErr == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	scheme := "http"
+	if c.Web.ConfigFile != "" && tlsEnabled(c.Web.ConfigFile) {
+		scheme = "https"
+	}
+	return (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}).String()
+}
+
+// unwrapURL leaves out the URL that net/http repeats in its errors.
+func unwrapURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}

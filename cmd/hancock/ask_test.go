@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestAsk asks a running process from the command line.
+func TestAsk(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, "")
+	p := startHancock(t, dir)
+	for _, tc := range []struct {
+		name, stdin string
+		args        []string
+		stdout      string
+		stderr      string
+	}{
+		{"words", "", []string{"what", "is", "this"}, "to: what is this\n", ""},
+		{"stream", "", []string{"--stream", "--mode=soc", "what is this"}, "to: what is this\n", ""},
+		{"piped", "Failed password for root", []string{"--mode", "soc", "triage this"}, "to: triage this\n\nFailed password for root\n", ""},
+		{"only piped", "Failed password", nil, "to: Failed password\n", ""},
+		{"nothing", "", nil, "", "hancock: ask what? "},
+		{"unknown mode", "", []string{"--mode=hacking", "x"}, "", "hancock: enum value must be one of pentest,soc"},
+		{"model fails", "", []string{"fail"}, "", "(status 502, request "},
+		{"nobody there", "", []string{"--url=http://127.0.0.1:1", "x"}, "", "connection refused (is hancock running there?)"},
+		{"too much", strings.Repeat("x", maxInput+1), []string{"x"}, "", "standard input is larger than 1MiB"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			args := append([]string{"ask"}, tc.args...)
+			if !strings.Contains(strings.Join(tc.args, " "), "--url") {
+				args = append(args, "--url="+p.base)
+			}
+			cmd := exec.CommandContext(context.Background(), p.cmd.Path, args...)
+			cmd.Dir, cmd.Env = dir, p.cmd.Env
+			cmd.Stdin = strings.NewReader(tc.stdin)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			require.Equal(t, tc.stderr == "", err == nil, stderr.String())
+			require.Equal(t, tc.stdout, stdout.String())
+			require.Contains(t, stderr.String(), tc.stderr)
+			require.LessOrEqual(t, strings.Count(stderr.String(), "\n"), 1)
+		})
+	}
+	p.stop()
+}
