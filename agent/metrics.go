@@ -165,7 +165,7 @@ func modeOf(r route, o *outcome) string {
 // asked counts one call to a backend. Only answers are timed: failures, which
 // take no time at all or all of it, would hide what a model does.
 func (m *metrics) asked(mode string, at llm.Attempt, requestID string) {
-	if at.Fallback {
+	if at.Fallback && at.RetryOf == "" {
 		m.fallbacks.Inc()
 	}
 	if at.Err == nil {

@@ -1,6 +1,8 @@
 package llm
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -92,9 +94,9 @@ func (b *Backend) request(r Request) chatRequest {
 	}
 }
 
-// chat makes one call and returns the whole answer.
-func (b *Backend) chat(ctx context.Context, r Request) (Answer, *Error) {
-	call, cancel := context.WithTimeoutCause(ctx, b.timeout, errSlow)
+// chat makes one call and returns the whole answer, until the deadline.
+func (b *Backend) chat(ctx context.Context, r Request, deadline time.Time) (Answer, *Error) {
+	call, cancel := context.WithDeadlineCause(ctx, deadline, errSlow)
 	defer cancel()
 	answer := Answer{Provider: b.provider, Model: b.modelFor(r)}
 	res, err := b.call(call, http.MethodPost, "chat/completions", b.request(r))
@@ -111,6 +113,7 @@ func (b *Backend) chat(ctx context.Context, r Request) (Answer, *Error) {
 	default:
 		answer.Text = c.Choices[0].Message.String()
 		answer.Usage = c.usage()
+		answer.Finish = finishOf(c.Choices[0].FinishReason)
 		if strings.TrimSpace(answer.Text) == "" {
 			err = ErrEmpty
 		}
@@ -123,13 +126,16 @@ func (b *Backend) chat(ctx context.Context, r Request) (Answer, *Error) {
 
 // stream makes one call and hands each piece of the answer to emit as it
 // comes. White space before the first word waits for that word, so that an
-// answer without any is a failure before the first piece.
-func (b *Backend) stream(ctx context.Context, r Request, emit func(string) error) (Answer, bool, *Error) {
+// answer without any is a failure before the first piece. Something has to
+// come until the deadline, and then within every timeout; reasoning is
+// something. The times of the first token and piece are noted in at.
+func (b *Backend) stream(ctx context.Context, r Request, at *Attempt, deadline time.Time, emit func(string) error) (Answer, bool, *Error) {
+	start := time.Now()
 	whole, cancelWhole := context.WithTimeoutCause(ctx, streamTimeouts*b.timeout, errSlow)
 	defer cancelWhole()
 	call, cancel := context.WithCancelCause(whole)
 	defer cancel(nil)
-	idle := time.AfterFunc(b.timeout, func() { cancel(errSlow) })
+	idle := time.AfterFunc(deadline.Sub(start), func() { cancel(errSlow) })
 	defer idle.Stop()
 
 	body := b.request(r)
@@ -144,7 +150,7 @@ func (b *Backend) stream(ctx context.Context, r Request, emit func(string) error
 	defer func() { _ = stream.Close() }()
 
 	var text strings.Builder
-	started, finished := false, false
+	started, finish := false, ""
 	for err == nil && stream.Next() {
 		idle.Reset(b.timeout)
 		chunk := stream.Current()
@@ -155,24 +161,30 @@ func (b *Backend) stream(ctx context.Context, r Request, emit func(string) error
 			continue
 		}
 		choice := chunk.Choices[0]
-		finished = finished || choice.FinishReason != ""
+		finish = cmp.Or(choice.FinishReason, finish)
 		piece := choice.Delta.String()
+		if at.FirstToken == 0 && (piece != "" || choice.Delta.thinks()) {
+			at.FirstToken = time.Since(start)
+		}
 		text.WriteString(piece)
 		if !started {
 			piece = text.String()
 			started = strings.TrimSpace(piece) != ""
 		}
 		if started && piece != "" {
+			if at.FirstPiece == 0 {
+				at.FirstPiece = time.Since(start)
+			}
 			err = emit(piece)
 		}
 	}
-	answer.Text = text.String()
+	answer.Text, answer.Finish = text.String(), finishOf(finish)
 	switch {
 	case err != nil:
 		err = errors.Join(errReader, err)
 	case stream.Err() != nil:
 		err = stream.Err()
-	case !finished && !decoder.done:
+	case finish == "" && !decoder.done:
 		err = errCutOff
 	case !started:
 		err = ErrEmpty
@@ -192,7 +204,7 @@ type endOfStream struct {
 
 func (d *endOfStream) Next() bool {
 	ok := d.Decoder.Next()
-	d.done = d.done || ok && strings.HasPrefix(string(d.Decoder.Event().Data), "[DONE]")
+	d.done = d.done || ok && bytes.HasPrefix(d.Decoder.Event().Data, []byte("[DONE]"))
 	return ok
 }
 

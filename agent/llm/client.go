@@ -44,6 +44,30 @@ type Answer struct {
 	Provider, Model string
 	// Usage is nil when the backend did not tell.
 	Usage *Usage
+	// Finish is why the model stopped.
+	Finish Finish
+}
+
+// Finish says why a model stopped. The set is closed, so that it can be the
+// label of a metric.
+type Finish string
+
+// The reasons to stop.
+const (
+	Stop          Finish = "stop"           // the answer is complete
+	Length        Finish = "length"         // the answer was cut off at MaxTokens
+	ContentFilter Finish = "content_filter" // the backend held something back
+	OtherFinish   Finish = "other"          // another reason, or none was given
+)
+
+// Finishes are all reasons to stop.
+func Finishes() []Finish { return []Finish{Stop, Length, ContentFilter, OtherFinish} }
+
+func finishOf(reason string) Finish {
+	if f := Finish(reason); slices.Contains(Finishes(), f) {
+		return f
+	}
+	return OtherFinish
 }
 
 // Usage is what an answer cost, in tokens.
@@ -52,23 +76,37 @@ type Usage struct{ Prompt, Completion int64 }
 // Attempt is one call to one backend.
 type Attempt struct {
 	Provider, Model string
-	// Fallback is true of the call to OpenAI after the chosen backend failed.
+	// Fallback is true of the calls to OpenAI after the chosen backend failed.
 	Fallback bool
+	// RetryOf is the kind of the failure that this call is the retry of, empty
+	// of the first call to a backend.
+	RetryOf Kind
+	// RetryIn is how long until the call is repeated, 0 when it is not.
+	RetryIn time.Duration
 	// Duration is the time from the request to the end of the answer.
 	Duration time.Duration
-	// FirstPiece is the time to the first piece of a stream, 0 without one.
-	FirstPiece time.Duration
-	Usage      *Usage
+	// FirstToken is the time to the first text of a stream, reasoning
+	// included, and FirstPiece that to the first of the answer; 0 without one.
+	FirstToken, FirstPiece time.Duration
+	Usage                  *Usage
+	// Finish is why the model stopped, empty when the call failed.
+	Finish Finish
 	// Err is nil when the call succeeded.
 	Err *Error
 }
+
+// Target is a model of a backend.
+type Target struct{ Provider, Model string }
 
 // Client asks the chosen backend and, when that fails before it said anything,
 // OpenAI once, if that is configured. It may be used by any number of
 // goroutines.
 type Client struct {
-	backends []*Backend
-	log      *slog.Logger
+	backends  []*Backend
+	retries   int
+	retryWait time.Duration
+	inFlight  chan struct{} // holds one value for each request in progress
+	log       *slog.Logger
 }
 
 // New returns a client. It connects to nothing yet; Close ends it.
@@ -80,7 +118,10 @@ func New(opts Options, log *slog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{log: log}
+	c := &Client{
+		retries: opts.MaxRetries, retryWait: opts.RetryWait,
+		inFlight: make(chan struct{}, opts.MaxInFlight), log: log,
+	}
 	for _, name := range names {
 		c.backends = append(c.backends, newBackend(name, opts.endpoint(name), opts.Timeout, opts.ConnectTimeout))
 	}
@@ -119,43 +160,55 @@ func (c *Client) Models(coder bool) []string {
 	return ids
 }
 
+// Targets are all models that may answer, coder models included.
+func (c *Client) Targets() []Target {
+	var ts []Target
+	for _, b := range c.backends {
+		for _, model := range []string{b.Model(), b.CoderModel()} {
+			if t := (Target{b.provider, model}); !slices.Contains(ts, t) {
+				ts = append(ts, t)
+			}
+		}
+	}
+	return ts
+}
+
 // Chat returns the whole answer. It blocks until the answer is there, ctx is
-// done or the timeout has passed (once for each backend asked). The error is
-// an *Error; after a fallback it is the fallback's.
+// done or the timeout has passed (once for each backend asked, its retries
+// included). The error is an *Error; after a fallback it is the fallback's.
 func (c *Client) Chat(ctx context.Context, r Request) (Answer, error) {
-	return c.call(ctx, r, func(b *Backend, _ *Attempt) (Answer, bool, *Error) {
-		answer, err := b.chat(ctx, r)
+	return c.call(ctx, r, func(b *Backend, _ *Attempt, deadline time.Time) (Answer, bool, *Error) {
+		answer, err := b.chat(ctx, r, deadline)
 		return answer, false, err
 	})
 }
 
 // Stream hands the answer to emit piece by piece, on the caller's goroutine,
 // and returns it whole. An error of emit ends the call. The error is an
-// *Error; once emit was called there is no fallback.
+// *Error; once emit was called there is neither retry nor fallback.
 func (c *Client) Stream(ctx context.Context, r Request, emit func(piece string) error) (Answer, error) {
-	return c.call(ctx, r, func(b *Backend, at *Attempt) (Answer, bool, *Error) {
-		start := time.Now()
-		return b.stream(ctx, r, func(piece string) error {
-			if at.FirstPiece == 0 {
-				at.FirstPiece = time.Since(start)
-			}
-			return emit(piece)
-		})
+	return c.call(ctx, r, func(b *Backend, at *Attempt, deadline time.Time) (Answer, bool, *Error) {
+		return b.stream(ctx, r, at, deadline, emit)
 	})
 }
 
+// asking makes one call to a backend, of which something must come until the
+// deadline. It tells whether some of the answer was handed on.
+type asking func(b *Backend, at *Attempt, deadline time.Time) (Answer, bool, *Error)
+
 // call asks one backend after the other until one has said something.
-func (c *Client) call(ctx context.Context, r Request, ask func(*Backend, *Attempt) (Answer, bool, *Error)) (Answer, error) {
+func (c *Client) call(ctx context.Context, r Request, ask asking) (Answer, error) {
+	select {
+	case c.inFlight <- struct{}{}:
+		defer func() { <-c.inFlight }()
+	default:
+		return Answer{}, &Error{
+			Provider: c.Provider(), Model: c.backends[0].modelFor(r), Kind: Busy, detail: ErrBusy.Error(), cause: ErrBusy,
+		}
+	}
 	for i := 0; ; i++ {
 		b := c.backends[i]
-		at := Attempt{Provider: b.provider, Model: b.modelFor(r), Fallback: i > 0}
-		start := time.Now()
-		answer, started, err := ask(b, &at)
-		at.Duration, at.Usage, at.Err = time.Since(start), answer.Usage, err
-		b.saw(err)
-		if r.Observe != nil {
-			r.Observe(at)
-		}
+		answer, started, err := c.askBackend(ctx, r, i, ask)
 		if err == nil {
 			return answer, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Kind says in what way a call failed. The set is closed, so that it can be
@@ -26,6 +27,18 @@ const (
 	Canceled      Kind = "canceled"       // the caller gave up
 	Other         Kind = "other"          // refused for another reason, such as an unknown model
 )
+
+// Busy is the kind of a request that no backend was asked for, as too many
+// were in progress. It is none of Kinds.
+const Busy Kind = "busy"
+
+// Kinds are all that a call to a backend can fail with.
+func Kinds() []Kind {
+	return []Kind{Timeout, RateLimited, Auth, ContextLength, Unavailable, BadResponse, Canceled, Other}
+}
+
+// ErrBusy is wrapped by the Error of a request beyond Options.MaxInFlight.
+var ErrBusy = errors.New("too many requests in flight")
 
 // ErrEmpty is wrapped by the Error of a call whose answer had no text.
 var ErrEmpty = errors.New("model returned empty response")
@@ -51,6 +64,9 @@ type Error struct {
 	Status int
 	detail string
 	cause  error
+	// passing failures are worth another try, not before retryAfter.
+	passing    bool
+	retryAfter time.Duration
 }
 
 // Error describes the failure for a log.
@@ -66,7 +82,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns ErrEmpty or the context's error where that was the cause.
+// Unwrap returns ErrEmpty, ErrBusy or the context's error where that was the
+// cause.
 func (e *Error) Unwrap() error { return e.cause }
 
 // KindOf is the kind of an error that a Client returned, Other for any other
@@ -94,6 +111,8 @@ func (b *Backend) classify(ctx, call context.Context, model string, res *http.Re
 	case res != nil && res.StatusCode >= http.StatusBadRequest:
 		e.Status = res.StatusCode
 		e.Kind, e.detail = kindOfStatus(res.StatusCode, err)
+		e.passing = mayPass(e)
+		e.retryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
 	case res != nil && res.StatusCode >= http.StatusMultipleChoices:
 		// Redirects are not followed: a prompt goes where the
 		// configuration says and nowhere else.
@@ -112,6 +131,7 @@ func (b *Backend) classify(ctx, call context.Context, model string, res *http.Re
 		e.Kind, e.detail = BadResponse, "answer is not HTTP"
 	default:
 		e.Kind, e.detail = Unavailable, networkDetail(err)
+		e.passing = connectionMayPass(err)
 	}
 	return e
 }

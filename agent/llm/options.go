@@ -43,6 +43,16 @@ type Options struct {
 	Timeout time.Duration
 	// ConnectTimeout is how long connecting, TLS included, may take.
 	ConnectTimeout time.Duration
+	// MaxRetries is how often one backend is asked again after a failure that
+	// may pass; 0 for never. All of it happens within Timeout.
+	MaxRetries int
+	// RetryWait is how long the first retry waits, half of it by chance. Each
+	// further one waits twice as long, up to maxRetryWait, and none less than
+	// the backend asked for.
+	RetryWait time.Duration
+	// MaxInFlight is how many requests may be in progress, those that wait
+	// for a retry among them. Those beyond it fail at once with ErrBusy.
+	MaxInFlight int
 }
 
 // DefaultOptions ask an Ollama on this machine.
@@ -66,6 +76,9 @@ func DefaultOptions() Options {
 		},
 		Timeout:        120 * time.Second,
 		ConnectTimeout: 10 * time.Second,
+		MaxRetries:     2,
+		RetryWait:      250 * time.Millisecond,
+		MaxInFlight:    64,
 	}
 }
 
@@ -78,6 +91,15 @@ func (o Options) Validate() error {
 	}
 	if o.ConnectTimeout <= 0 {
 		return fmt.Errorf("agent.connect_timeout: must be longer than 0, is %s", o.ConnectTimeout)
+	}
+	if o.MaxRetries < 0 || o.MaxRetries > maxRetries {
+		return fmt.Errorf("agent.max_retries: must be from 0 to %d, is %d", maxRetries, o.MaxRetries)
+	}
+	if o.RetryWait <= 0 {
+		return fmt.Errorf("agent.retry_wait: must be longer than 0, is %s", o.RetryWait)
+	}
+	if o.MaxInFlight < 1 {
+		return fmt.Errorf("agent.max_in_flight: must be at least 1, is %d", o.MaxInFlight)
 	}
 	names, err := o.inUse()
 	if err != nil {

@@ -52,17 +52,35 @@ type completion struct {
 type text struct {
 	Content string `json:"content"`
 	Refusal string `json:"refusal"`
+	// What a model thinks before it answers is no part of the answer. Ollama
+	// and NIM call it by one of these names.
+	Reasoning        thought `json:"reasoning"`
+	ReasoningContent thought `json:"reasoning_content"`
+}
+
+// thought is whether there was any reasoning, whatever its form.
+type thought bool
+
+// UnmarshalJSON takes null and everything empty for no reasoning.
+func (t *thought) UnmarshalJSON(b []byte) error {
+	*t = len(b) > len(`""`) && string(b) != "null"
+	return nil
 }
 
 // String takes a refusal for the answer that it is. Bytes that are not UTF-8
 // have been replaced by the decoder.
 func (t text) String() string { return cmp.Or(t.Content, t.Refusal) }
 
+// thinks tells whether the model has generated reasoning.
+func (t text) thinks() bool { return bool(t.Reasoning || t.ReasoningContent) }
+
+// usage is nil when the backend told none, or what no answer can cost.
 func (c completion) usage() *Usage {
-	if c.Usage == nil {
+	u := c.Usage
+	if u == nil || u.PromptTokens < 0 || u.CompletionTokens < 0 || u.PromptTokens+u.CompletionTokens == 0 {
 		return nil
 	}
-	return &Usage{Prompt: c.Usage.PromptTokens, Completion: c.Usage.CompletionTokens}
+	return &Usage{Prompt: u.PromptTokens, Completion: u.CompletionTokens}
 }
 
 type modelList struct {
