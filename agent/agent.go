@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -30,6 +31,9 @@ type Options struct {
 	RateLimit int
 	// MaxBodyBytes bounds a request's body.
 	MaxBodyBytes int64
+	// Prices are what the models cost, by their ids; those of no price cost
+	// nothing that is counted. Without any there is no metric of the cost.
+	Prices map[string]Price
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// ClientTimeout is how long a client may take to send its body, and to
@@ -54,6 +58,11 @@ func (o Options) Validate() error {
 	if o.ClientTimeout <= 0 {
 		return fmt.Errorf("agent.client_timeout: must be longer than 0, is %s", o.ClientTimeout)
 	}
+	for model, p := range o.Prices {
+		if err := p.validate(); err != nil {
+			return fmt.Errorf("agent.prices: %s: %w", model, err)
+		}
+	}
 	for _, p := range o.TrustedProxies {
 		if !p.IsValid() {
 			return fmt.Errorf("web.trusted_proxies: %q is not an address range", p)
@@ -72,6 +81,8 @@ type Backend interface {
 	Model() string
 	// Models are the ids of all that may answer, coder models or others.
 	Models(coder bool) []string
+	// Targets are all models that may answer.
+	Targets() []llm.Target
 }
 
 // Agent serves the REST API below /v1. Make it with New.
@@ -81,7 +92,9 @@ type Agent struct {
 	tasks   []task
 	metrics *metrics
 	limits  *limits
-	log     *slog.Logger
+	// stopping is set by Stopping.
+	stopping atomic.Bool
+	log      *slog.Logger
 }
 
 // New returns an agent whose metrics are registered, all of them at 0.
@@ -91,9 +104,10 @@ func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Log
 	}
 	a := &Agent{opts: opts, backend: backend, tasks: tasks(), log: log}
 	var err error
-	if a.metrics, err = newMetrics(reg, a.routes(), backend); err != nil {
+	if a.metrics, err = newMetrics(reg, a.routes(), backend, opts.Prices); err != nil {
 		return nil, fmt.Errorf("registering the agent's metrics: %w", err)
 	}
+	a.backend = measured{Backend: backend, metrics: a.metrics.llm, stopping: &a.stopping}
 	if a.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("making the rate limiter: %w", err)
 	}
@@ -103,6 +117,10 @@ func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Log
 // Close makes every further request a 503 and frees what the rate limit holds.
 // Requests in flight are not touched.
 func (a *Agent) Close() error { return a.limits.close() }
+
+// Stopping says that the process is about to stop: streams that are cut off
+// from now on count as ended by that and not by their clients.
+func (a *Agent) Stopping() { a.stopping.Store(true) }
 
 // Register mounts the API's routes.
 func (a *Agent) Register(e *echo.Echo) {
@@ -176,6 +194,9 @@ func (a *Agent) Middleware() echo.MiddlewareFunc {
 				err = next(c)
 			}
 			if err != nil {
+				if he, ok := errors.AsType[*echo.HTTPError](err); ok && he.Code == http.StatusServiceUnavailable {
+					c.Response().Header().Set(echo.HeaderRetryAfter, "1")
+				}
 				c.Error(err)
 			}
 			o.status = c.Response().Status

@@ -32,6 +32,10 @@ func (instant) Stream(_ context.Context, _ llm.Request, emit func(string) error)
 func (instant) Model() string        { return "m" }
 func (instant) Models(bool) []string { return []string{"m"} }
 
+func (instant) Targets() []llm.Target {
+	return []llm.Target{{Provider: llm.Ollama, Model: "m"}}
+}
+
 // BenchmarkRequest is what the agent adds to one request without a network:
 // id, both log lines, rate limit, counting, decoding and encoding.
 func BenchmarkRequest(b *testing.B) {

@@ -68,12 +68,15 @@ func (a *Agent) observe(ctx context.Context, mode string, at llm.Attempt) {
 		return
 	}
 	level := slog.LevelError
-	if at.Err.Kind == llm.Canceled {
+	switch {
+	case at.Err.Kind == llm.Canceled:
 		level = slog.LevelInfo
+	case at.RetryIn > 0:
+		level = slog.LevelWarn
 	}
 	a.log.LogAttrs(ctx, level, "backend call failed", slog.String("event", "llm_call_failed"),
 		slog.String("provider", at.Provider), slog.String("model", at.Model), slog.String("mode", mode),
-		slog.String("kind", string(at.Err.Kind)), slog.Float64("duration_seconds", at.Duration.Seconds()),
+		slog.String("kind", string(at.Err.Kind)), slog.Float64("duration_seconds", at.Duration.Seconds()), slog.Float64("retry_in_seconds", at.RetryIn.Seconds()),
 		slog.String("error", at.Err.Error()))
 }
 
@@ -91,6 +94,8 @@ func (a *Agent) failure(ctx context.Context, err error) *echo.HTTPError {
 		requestlog.Add(ctx, slog.String("model", e.Model), slog.String("backend", e.Provider))
 	}
 	switch {
+	case errors.Is(err, llm.ErrBusy):
+		return echo.NewHTTPError(http.StatusServiceUnavailable, llm.ErrBusy.Error())
 	case kind == llm.Canceled:
 		return echo.NewHTTPError(statusClientGone, "the client went away")
 	case kind == llm.Timeout:

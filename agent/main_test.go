@@ -47,6 +47,8 @@ type api struct {
 type settings struct {
 	agent   agent.Options
 	timeout time.Duration
+	// inFlight, if not 0, bounds the requests in flight.
+	inFlight int
 	// fallback, if not nil, answers as OpenAI.
 	fallback llmtest.Reply
 	// url, if not empty, is asked instead of a backend of our own.
@@ -69,7 +71,10 @@ func newAPI(t *testing.T, reply llmtest.Reply, change ...func(*settings)) *api {
 	if s.url != "" {
 		lo.Ollama.BaseURL = s.url
 	}
-	lo.Timeout = s.timeout
+	lo.Timeout, lo.RetryWait = s.timeout, time.Millisecond
+	if s.inFlight > 0 {
+		lo.MaxInFlight = s.inFlight
+	}
 	if s.fallback != nil {
 		lo.OpenAI = llm.Endpoint{BaseURL: llmtest.New(t, s.fallback).URL + "/v1", APIKey: "sk-cloud", Model: "cloud-model", CoderModel: "cloud-coder"}
 	}

@@ -35,7 +35,8 @@ type metrics struct {
 	duration    *prometheus.HistogramVec
 	model       *prometheus.HistogramVec
 	rateLimited *prometheus.CounterVec
-	fallbacks   prometheus.Counter
+	overflow    *prometheus.CounterVec
+	llm         *llmMetrics
 	routes      map[string]route
 	mu          sync.Mutex // guards clients and the series that follow it
 	clients     *topList
@@ -43,7 +44,7 @@ type metrics struct {
 
 // newMetrics registers the metrics and makes every label set that is known
 // beforehand, so that rate() sees the first request.
-func newMetrics(reg prometheus.Registerer, routes []route, backend Backend) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, prices map[string]Price) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hancock_requests_total",
@@ -73,10 +74,10 @@ func newMetrics(reg prometheus.Registerer, routes []route, backend Backend) (*me
 			Name: "hancock_rate_limit_exceeded_total",
 			Help: "Requests refused by the rate limit, by endpoint and by client address (the busiest ones, the rest is other).",
 		}, []string{"endpoint", "client_id"}),
-		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "hancock_llm_fallbacks_total",
-			Help: "Calls that went to OpenAI because the chosen backend had failed.",
-		}),
+		overflow: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hancock_label_overflow_total",
+			Help: "Label values outside of their set, which were counted as other or invalid, by label.",
+		}, []string{"label"}),
 		routes:  make(map[string]route),
 		clients: newTopList(topClients),
 	}
@@ -85,11 +86,14 @@ func newMetrics(reg prometheus.Registerer, routes []route, backend Backend) (*me
 		return nil, err
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.errors, m.byEndpoint, m.byMode, m.duration, m.model, m.rateLimited, m.fallbacks, memory,
+		m.requests, m.errors, m.byEndpoint, m.byMode, m.duration, m.model, m.rateLimited, m.overflow, memory,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
+	}
+	if m.llm, err = newLLMMetrics(reg, backend.Targets(), prices); err != nil {
+		return nil, err
 	}
 	m.initialise(routes, backend)
 	return m, nil
@@ -109,6 +113,9 @@ func histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
 func (m *metrics) initialise(routes []route, backend Backend) {
 	m.byEndpoint.WithLabelValues(otherValue)
 	m.rateLimited.WithLabelValues(otherValue, otherValue)
+	for _, label := range []string{"endpoint", "method", "mode", "model", "client_id"} {
+		m.overflow.WithLabelValues(label)
+	}
 	for _, r := range routes {
 		m.routes[r.path] = r
 		m.byEndpoint.WithLabelValues(r.path)
@@ -134,21 +141,34 @@ func (m *metrics) initialise(routes []route, backend Backend) {
 
 // observe counts one request, which is over.
 func (m *metrics) observe(c echo.Context, o *outcome) {
+	id := exemplar(requestlog.ID(c.Request().Context()))
 	m.requests.Inc()
 	if o.status >= http.StatusBadRequest {
-		m.errors.Inc()
+		addWithID(m.errors, 1, id)
 	}
 	endpoint := otherValue
 	if r, ok := m.routes[c.Path()]; ok {
 		endpoint = r.path
 		if len(r.modes) > 0 {
-			m.byMode.WithLabelValues(modeOf(r, o)).Inc()
+			mode := modeOf(r, o)
+			if mode == invalidMode {
+				m.overflowed("mode")
+			}
+			m.byMode.WithLabelValues(mode).Inc()
 		}
+	} else {
+		m.overflowed("endpoint")
+	}
+	method := methodLabel(c.Request().Method)
+	if method == otherValue {
+		m.overflowed("method")
 	}
 	m.byEndpoint.WithLabelValues(endpoint).Inc()
-	observeWithID(m.duration.WithLabelValues(methodLabel(c.Request().Method), endpoint, strconv.Itoa(o.status)),
-		time.Since(o.start), requestlog.ID(c.Request().Context()))
+	observeWithID(m.duration.WithLabelValues(method, endpoint, strconv.Itoa(o.status)), time.Since(o.start).Seconds(), id)
 }
+
+// overflowed counts a value that has no place in its label's set.
+func (m *metrics) overflowed(label string) { m.overflow.WithLabelValues(label).Inc() }
 
 // modeOf is the mode that a request counts as.
 func modeOf(r route, o *outcome) string {
@@ -165,11 +185,16 @@ func modeOf(r route, o *outcome) string {
 // asked counts one call to a backend. Only answers are timed: failures, which
 // take no time at all or all of it, would hide what a model does.
 func (m *metrics) asked(mode string, at llm.Attempt, requestID string) {
-	if at.Fallback && at.RetryOf == "" {
-		m.fallbacks.Inc()
+	if !m.llm.targets[llm.Target{Provider: at.Provider, Model: at.Model}] {
+		m.overflowed("model")
+		at.Model = otherValue
+		if !m.llm.providers[at.Provider] {
+			at.Provider = otherValue
+		}
 	}
+	m.llm.asked(at, requestID)
 	if at.Err == nil {
-		observeWithID(m.model.WithLabelValues(at.Model, mode), at.Duration, requestID)
+		observeWithID(m.model.WithLabelValues(at.Model, mode), at.Duration.Seconds(), exemplar(requestID))
 	}
 }
 
@@ -187,18 +212,10 @@ func (m *metrics) limited(path, client string) {
 		m.rateLimited.DeletePartialMatch(prometheus.Labels{"client_id": d})
 	}
 	if !kept {
+		m.overflowed("client_id")
 		client = otherValue
 	}
 	m.rateLimited.WithLabelValues(endpoint, client).Inc()
-}
-
-// observeWithID leaves the request's id as the exemplar of its bucket.
-func observeWithID(o prometheus.Observer, d time.Duration, id string) {
-	if e, ok := o.(prometheus.ExemplarObserver); ok && id != "" {
-		e.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"request_id": id})
-		return
-	}
-	o.Observe(d.Seconds())
 }
 
 // methodLabel keeps the label's values a closed set: clients may send any

@@ -62,6 +62,16 @@ func TestEverythingExistsAtZero(t *testing.T) {
 		"hancock_request_duration_seconds{endpoint=/v1/agents,method=GET,status_code=200}",
 		"hancock_model_response_time_seconds{model=test-model,operation=sigma}",
 		"hancock_model_response_time_seconds{model=cloud-model,operation=sigma}",
+		"hancock_llm_tokens_total{model=test-coder,provider=ollama,type=output}",
+		"hancock_llm_calls_without_usage_total{model=cloud-model,provider=openai}",
+		"hancock_llm_answers_total{finish_reason=content_filter,model=cloud-coder,provider=openai}",
+		"hancock_llm_errors_total{kind=context_length,provider=openai}",
+		"hancock_llm_retries_total{kind=rate_limited,provider=ollama}",
+		"hancock_llm_streams_aborted_total{by=shutdown}",
+		"hancock_llm_time_to_first_token_seconds{model=test-model,provider=ollama}",
+		"hancock_llm_time_per_output_token_seconds{model=cloud-model,provider=openai}",
+		"hancock_llm_rejected_total",
+		"hancock_label_overflow_total{label=client_id}",
 	} {
 		require.Contains(t, counters, want)
 	}
@@ -190,6 +200,15 @@ func TestCountersAgreeWithTraffic(t *testing.T) {
 		"hancock_requests_by_mode{mode=invalid}":                               3,
 		"hancock_model_response_time_seconds{model=test-model,operation=auto}": 2,
 		"hancock_model_response_time_seconds{model=test-model,operation=soc}":  1,
+
+		"hancock_label_overflow_total{label=endpoint}":                                   2,
+		"hancock_label_overflow_total{label=mode}":                                       3,
+		"hancock_llm_answers_total{finish_reason=stop,model=test-model,provider=ollama}": 3,
+		"hancock_llm_errors_total{kind=unavailable,provider=ollama}":                     1,
+		"hancock_llm_time_per_output_token_seconds{model=test-model,provider=ollama}":    1,
+		"hancock_llm_time_to_first_token_seconds{model=test-model,provider=ollama}":      1,
+		"hancock_llm_tokens_total{model=test-model,provider=ollama,type=input}":          21,
+		"hancock_llm_tokens_total{model=test-model,provider=ollama,type=output}":         9,
 	}
 	for _, d := range []struct {
 		method, endpoint string

@@ -86,7 +86,8 @@ func (p process) gather(t *testing.T) (values map[string]float64, bounds map[str
 	return values, bounds
 }
 
-// TestHistoryHasTheSeriesOfTheProcess holds the generated series against those of a fresh process.
+// TestHistoryHasTheSeriesOfTheProcess holds the generated series against those of a fresh process,
+// which has more: the history tells what the panels and the alerts ask for.
 func TestHistoryHasTheSeriesOfTheProcess(t *testing.T) {
 	p := startProcess(t, quiet())
 	counted, bounds := p.gather(t)
@@ -113,7 +114,7 @@ func TestHistoryHasTheSeriesOfTheProcess(t *testing.T) {
 	for key := range counted {
 		want = append(want, key)
 	}
-	require.ElementsMatch(t, want, generated)
+	require.Subset(t, want, generated)
 }
 
 // TestTrafficAgainstTheProcess lets the simulated clients loose on real handlers and holds what was

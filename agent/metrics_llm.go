@@ -1,0 +1,257 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cyberviser/hancock/agent/llm"
+)
+
+// Price is what a model costs for a million tokens, in any currency as long as
+// it is the same for all.
+type Price struct{ Input, Output float64 }
+
+func (p Price) validate() error {
+	for _, v := range []float64{p.Input, p.Output} {
+		if v < 0 || math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("must be 0 or more, is %v", v)
+		}
+	}
+	return nil
+}
+
+// The values of hancock_llm_tokens_total's type.
+const (
+	inputTokens  = "input"
+	outputTokens = "output"
+)
+
+// The values of hancock_llm_streams_aborted_total's by.
+const (
+	abortedByClient   = "client"
+	abortedByBackend  = "backend"
+	abortedByShutdown = "shutdown"
+)
+
+// llmMetrics are those of the calls to the backends.
+type llmMetrics struct {
+	tokens       *prometheus.CounterVec
+	withoutUsage *prometheus.CounterVec
+	finished     *prometheus.CounterVec
+	errors       *prometheus.CounterVec
+	retries      *prometheus.CounterVec
+	fallbacks    prometheus.Counter
+	rejected     prometheus.Counter
+	inFlight     prometheus.Gauge
+	aborted      *prometheus.CounterVec
+	firstToken   *prometheus.HistogramVec
+	perToken     *prometheus.HistogramVec
+	cost         *prometheus.CounterVec // nil without prices
+	prices       map[string]Price
+	targets      map[llm.Target]bool
+	providers    map[string]bool
+}
+
+func newLLMMetrics(reg prometheus.Registerer, targets []llm.Target, prices map[string]Price) (*llmMetrics, error) {
+	model := []string{"provider", "model"}
+	m := &llmMetrics{
+		tokens: counters("hancock_llm_tokens_total",
+			"Tokens that backends say they have read (input) and written (output).", append(model, "type")...),
+		withoutUsage: counters("hancock_llm_calls_without_usage_total",
+			"Calls that brought text but no usage, so that their tokens are in no other metric.", model...),
+		finished: counters("hancock_llm_answers_total",
+			"Whole answers, by why the model stopped.", append(model, "finish_reason")...),
+		errors: counters("hancock_llm_errors_total",
+			"Calls to a backend that failed, each try by itself, by kind of failure.", "provider", "kind"),
+		retries: counters("hancock_llm_retries_total",
+			"Calls that repeat one which has failed, by the kind of that failure.", "provider", "kind"),
+		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hancock_llm_fallbacks_total",
+			Help: "Requests that went to OpenAI because the chosen backend had failed.",
+		}),
+		rejected: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hancock_llm_rejected_total",
+			Help: "Requests that asked no backend because too many were in flight.",
+		}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "hancock_llm_in_flight",
+			Help: "Requests that wait for a backend or for the next try now.",
+		}),
+		aborted: counters("hancock_llm_streams_aborted_total",
+			"Streams that ended after their first piece and before their end, by who ended them.", "by"),
+		firstToken: prometheus.NewHistogramVec(histogram("hancock_llm_time_to_first_token_seconds",
+			"Time from a call to the first text of a stream, reasoning included.",
+			[]float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300}), model),
+		perToken: prometheus.NewHistogramVec(histogram("hancock_llm_time_per_output_token_seconds",
+			"Time for each token of a stream after the first one, as a mean of the stream.",
+			[]float64{.0025, .005, .01, .025, .05, .075, .1, .15, .25, .5, 1, 5}), model),
+		prices:    prices,
+		targets:   make(map[llm.Target]bool),
+		providers: make(map[string]bool),
+	}
+	collectors := []prometheus.Collector{
+		m.tokens, m.withoutUsage, m.finished, m.errors, m.retries, m.fallbacks, m.rejected, m.inFlight, m.aborted, m.firstToken, m.perToken,
+	}
+	if len(prices) > 0 {
+		m.cost = counters("hancock_llm_cost_total", "What the tokens cost by the price table, in its currency.", model...)
+		collectors = append(collectors, m.cost)
+	}
+	for _, c := range collectors {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	m.initialise(targets)
+	return m, nil
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+// initialise makes all label sets but those of `other`, which no backend of
+// ours brings about.
+func (m *llmMetrics) initialise(targets []llm.Target) {
+	for _, by := range []string{abortedByClient, abortedByBackend, abortedByShutdown} {
+		m.aborted.WithLabelValues(by)
+	}
+	for _, t := range targets {
+		m.targets[t], m.providers[t.Provider] = true, true
+		m.tokens.WithLabelValues(t.Provider, t.Model, inputTokens)
+		m.tokens.WithLabelValues(t.Provider, t.Model, outputTokens)
+		m.withoutUsage.WithLabelValues(t.Provider, t.Model)
+		m.firstToken.WithLabelValues(t.Provider, t.Model)
+		m.perToken.WithLabelValues(t.Provider, t.Model)
+		for _, reason := range llm.Finishes() {
+			m.finished.WithLabelValues(t.Provider, t.Model, string(reason))
+		}
+		if _, ok := m.prices[t.Model]; ok {
+			m.cost.WithLabelValues(t.Provider, t.Model)
+		}
+	}
+	for provider := range m.providers {
+		for _, kind := range llm.Kinds() {
+			m.errors.WithLabelValues(provider, string(kind))
+		}
+		for _, kind := range []llm.Kind{llm.RateLimited, llm.Unavailable} {
+			m.retries.WithLabelValues(provider, string(kind))
+		}
+	}
+}
+
+// asked counts one call to a backend that is one of the targets.
+func (m *llmMetrics) asked(at llm.Attempt, requestID string) {
+	id := exemplar(requestID)
+	if at.RetryOf != "" {
+		addWithID(m.retries.WithLabelValues(at.Provider, string(at.RetryOf)), 1, id)
+	} else if at.Fallback {
+		addWithID(m.fallbacks, 1, id)
+	}
+	if at.Err == nil {
+		m.finished.WithLabelValues(at.Provider, at.Model, string(at.Finish)).Inc()
+	} else {
+		addWithID(m.errors.WithLabelValues(at.Provider, string(at.Err.Kind)), 1, id)
+	}
+	if at.FirstToken > 0 {
+		observeWithID(m.firstToken.WithLabelValues(at.Provider, at.Model), at.FirstToken.Seconds(), id)
+	}
+	m.used(at, id)
+}
+
+// used counts the tokens of a call. A call that failed before it said anything
+// owes no usage.
+func (m *llmMetrics) used(at llm.Attempt, id prometheus.Labels) {
+	if at.Usage == nil {
+		if at.Err == nil || at.FirstToken > 0 {
+			m.withoutUsage.WithLabelValues(at.Provider, at.Model).Inc()
+		}
+		return
+	}
+	in, out := float64(at.Usage.Prompt), float64(at.Usage.Completion)
+	addWithID(m.tokens.WithLabelValues(at.Provider, at.Model, inputTokens), in, id)
+	addWithID(m.tokens.WithLabelValues(at.Provider, at.Model, outputTokens), out, id)
+	if at.Err == nil && at.FirstToken > 0 && out > 1 {
+		observeWithID(m.perToken.WithLabelValues(at.Provider, at.Model), (at.Duration-at.FirstToken).Seconds()/(out-1), id)
+	}
+	if p, ok := m.prices[at.Model]; ok {
+		addWithID(m.cost.WithLabelValues(at.Provider, at.Model), (in*p.Input+out*p.Output)/1e6, id)
+	}
+}
+
+// measured is a backend whose requests are counted while they run.
+type measured struct {
+	Backend
+	metrics  *llmMetrics
+	stopping *atomic.Bool
+}
+
+// Chat is the backend's.
+func (b measured) Chat(ctx context.Context, r llm.Request) (llm.Answer, error) {
+	b.metrics.inFlight.Inc()
+	defer b.metrics.inFlight.Dec()
+	answer, err := b.Backend.Chat(ctx, r)
+	b.refused(err)
+	return answer, err
+}
+
+// Stream is the backend's.
+func (b measured) Stream(ctx context.Context, r llm.Request, emit func(string) error) (llm.Answer, error) {
+	b.metrics.inFlight.Inc()
+	defer b.metrics.inFlight.Dec()
+	started := false
+	answer, err := b.Backend.Stream(ctx, r, func(piece string) error {
+		started = true
+		return emit(piece)
+	})
+	b.refused(err)
+	if err == nil || !started {
+		return answer, err
+	}
+	by := abortedByBackend
+	switch {
+	case llm.KindOf(err) != llm.Canceled:
+	case b.stopping.Load():
+		by = abortedByShutdown
+	default:
+		by = abortedByClient
+	}
+	b.metrics.aborted.WithLabelValues(by).Inc()
+	return answer, err
+}
+
+func (b measured) refused(err error) {
+	if errors.Is(err, llm.ErrBusy) {
+		b.metrics.rejected.Inc()
+	}
+}
+
+// exemplar is what says which request moved a metric, nil without an id.
+func exemplar(requestID string) prometheus.Labels {
+	if requestID == "" {
+		return nil
+	}
+	return prometheus.Labels{"request_id": requestID}
+}
+
+// addWithID leaves the request's id as the exemplar of the counter.
+func addWithID(c prometheus.Counter, v float64, id prometheus.Labels) {
+	if e, ok := c.(prometheus.ExemplarAdder); ok && id != nil {
+		e.AddWithExemplar(v, id)
+		return
+	}
+	c.Add(v)
+}
+
+// observeWithID leaves the request's id as the exemplar of its bucket.
+func observeWithID(o prometheus.Observer, v float64, id prometheus.Labels) {
+	if e, ok := o.(prometheus.ExemplarObserver); ok && id != nil {
+		e.ObserveWithExemplar(v, id)
+		return
+	}
+	o.Observe(v)
+}
