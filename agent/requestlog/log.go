@@ -39,13 +39,14 @@ func ParseLevel(s string) (slog.Level, error) {
 	}
 }
 
-// handler adds the id of the request that the context belongs to.
+// handler adds what is known of the request that the context belongs to: its
+// id, its endpoint and, once it has been read, its mode.
 type handler struct{ slog.Handler }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	if id := ID(ctx); id != "" {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
 		r = r.Clone()
-		r.AddAttrs(slog.String("request_id", id))
+		r.AddAttrs(rec.common(r)...)
 	}
 	return h.Handler.Handle(ctx, r)
 }

@@ -3,6 +3,7 @@ package requestlog
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,7 +24,8 @@ const maxPathLength = 200
 // record is what is known of one request. The handlers of a request may add to
 // it from several goroutines.
 type record struct {
-	id    string
+	id, endpoint string
+
 	mu    sync.Mutex
 	attrs []slog.Attr
 }
@@ -60,6 +62,23 @@ func (r *record) fields() []slog.Attr {
 	return slices.Clone(r.attrs)
 }
 
+// common are the fields that belong on every line of the request and that the
+// line does not bring itself.
+func (r *record) common(line slog.Record) []slog.Attr {
+	fields := make([]slog.Attr, 0, 3)
+	fields = append(fields, slog.String(KeyRequestID, r.id), slog.String(KeyEndpoint, r.endpoint))
+	r.mu.Lock()
+	if i := slices.IndexFunc(r.attrs, func(a slog.Attr) bool { return a.Key == KeyMode }); i >= 0 {
+		fields = append(fields, r.attrs[i])
+	}
+	r.mu.Unlock()
+	line.Attrs(func(has slog.Attr) bool {
+		fields = slices.DeleteFunc(fields, func(a slog.Attr) bool { return a.Key == has.Key })
+		return true
+	})
+	return fields
+}
+
 // Middleware is the outermost one. It reads, replaces or makes the request's
 // id, puts it into the context and the answer, and logs request_started and
 // request_completed: of the agent's API at INFO (WARNING of a 4xx, ERROR of a
@@ -68,24 +87,28 @@ func (r *record) fields() []slog.Attr {
 func Middleware(log *slog.Logger) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			rec := &record{id: requestID(c.Request().Header.Get(echo.HeaderXRequestID))}
+			rec := &record{
+				id:       requestID(c.Request().Header.Get(echo.HeaderXRequestID)),
+				endpoint: endpoint(c),
+				attrs:    []slog.Attr{Client(address(c.Request().RemoteAddr))},
+			}
 			ctx := context.WithValue(c.Request().Context(), contextKey{}, rec)
 			c.SetRequest(c.Request().WithContext(ctx))
 			c.Response().Header().Set(echo.HeaderXRequestID, rec.id)
 
 			api := strings.HasPrefix(c.Request().URL.Path, "/v1/")
 			fields := []slog.Attr{
-				slog.String("method", cut(c.Request().Method, 16)),
-				slog.String("endpoint", endpoint(c)),
+				slog.String(KeyMethod, cut(c.Request().Method, 16)),
+				slog.String(KeyEndpoint, rec.endpoint),
 			}
 			start := time.Now()
-			write(ctx, log, level(api, 0), "request_started", fields)
+			write(ctx, log, level(api, 0), EventStarted, fields)
 			// A panic that nothing below has caught goes on after the line.
 			status := http.StatusInternalServerError
 			defer func() {
-				fields = append(fields, slog.Int("status", status),
-					slog.Float64("latency_ms", milliseconds(time.Since(start))))
-				write(ctx, log, level(api, status), "request_completed", append(fields, rec.fields()...))
+				fields = append(fields, slog.Int(KeyStatus, status),
+					slog.Float64(KeyLatency, milliseconds(time.Since(start))))
+				write(ctx, log, level(api, status), EventCompleted, append(fields, rec.fields()...))
 			}()
 			if err := next(c); err != nil {
 				c.Error(err)
@@ -98,7 +121,7 @@ func Middleware(log *slog.Logger) echo.MiddlewareFunc {
 
 func write(ctx context.Context, log *slog.Logger, l slog.Level, event string, fields []slog.Attr) {
 	if log.Enabled(ctx, l) {
-		log.LogAttrs(ctx, l, event, append([]slog.Attr{slog.String("event", event)}, fields...)...) //nolint:sloglint // One of two constants.
+		log.LogAttrs(ctx, l, event, append([]slog.Attr{slog.String(KeyEvent, event)}, fields...)...) //nolint:sloglint // One of two constants.
 	}
 }
 
@@ -121,6 +144,15 @@ func endpoint(c echo.Context) string {
 		return p
 	}
 	return cut(c.Request().URL.Path, maxPathLength)
+}
+
+// address is the host of a connection's address. The headers of proxies say
+// nothing here: whom to believe is known further inside.
+func address(remote string) string {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		return host
+	}
+	return cut(remote, maxIDLength)
 }
 
 func cut(s string, n int) string {
