@@ -2,6 +2,7 @@ package requestlog
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"log/slog"
@@ -74,13 +75,20 @@ func (m *matcher) need(key, value string) {
 	}
 }
 
-// quoted is s as the log writes it.
+// quoted is s as the log writes it, by the encoder that the log uses: others
+// escape other characters.
 func quoted(s string) []byte {
 	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // of a string it cannot fail
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	onlyMessage := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key != slog.MessageKey {
+			return slog.Attr{}
+		}
+		return a
+	}
+	_ = slog.NewJSONHandler(&buf, &slog.HandlerOptions{ReplaceAttr: onlyMessage}).
+		Handle(context.Background(), slog.Record{Message: s}) // a buffer takes everything
+	line := bytes.TrimPrefix(buf.Bytes(), []byte(`{"`+slog.MessageKey+`":`))
+	return bytes.TrimSuffix(line, []byte("}\n"))
 }
 
 // span is a line within a chunk, without its end.
