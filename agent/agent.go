@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/agent/notify"
 )
 
 // prefix is that of the paths which are agent traffic: those are limited and
@@ -39,11 +40,26 @@ type Options struct {
 	// ClientTimeout is how long a client may take to send its body, and to
 	// read one piece of a stream, before it counts as gone.
 	ClientTimeout time.Duration
+	// WebhookSecret, if not empty, is what senders to the webhook sign with.
+	WebhookSecret string
+	// Notify says who is told of a webhook's triage.
+	Notify notify.Options
+	// Diagnostics serves GET /internal/diagnostics, to those who know the API
+	// key; AuthEnabled tells that there is one.
+	Diagnostics, AuthEnabled bool
+	// BackendMode is the chosen backend and ModelAliases are the short names
+	// of models, as the diagnostics show them.
+	BackendMode  string
+	ModelAliases map[string]string
 }
 
-// DefaultOptions allow 60 requests a minute, bodies of 1 MiB, and trust no proxy.
+// DefaultOptions allow 60 requests a minute, bodies of 1 MiB, trust no proxy
+// and notify nobody.
 func DefaultOptions() Options {
-	return Options{RateLimit: 60, MaxBodyBytes: 1 << 20, ClientTimeout: 30 * time.Second}
+	return Options{
+		RateLimit: 60, MaxBodyBytes: 1 << 20, ClientTimeout: 30 * time.Second,
+		Notify: notify.DefaultOptions(), BackendMode: llm.Ollama,
+	}
 }
 
 // Validate reports the first setting that no agent can be made from. The names
@@ -67,6 +83,9 @@ func (o Options) Validate() error {
 		if !p.IsValid() {
 			return fmt.Errorf("web.trusted_proxies: %q is not an address range", p)
 		}
+	}
+	if err := o.Notify.Validate(); err != nil {
+		return fmt.Errorf("agent.webhook.%w", err)
 	}
 	return nil
 }
@@ -95,6 +114,10 @@ type Agent struct {
 	// stopping is set by Stopping.
 	stopping atomic.Bool
 	log      *slog.Logger
+	started  time.Time
+
+	webhookMetrics *webhookMetrics
+	notifier       *notify.Notifier
 }
 
 // New returns an agent whose metrics are registered, all of them at 0.
@@ -102,21 +125,28 @@ func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Log
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{opts: opts, backend: backend, tasks: tasks(), log: log}
+	a := &Agent{opts: opts, backend: backend, tasks: tasks(), log: log, started: time.Now()}
 	var err error
 	if a.metrics, err = newMetrics(reg, a.routes(), backend, opts.Prices); err != nil {
 		return nil, fmt.Errorf("registering the agent's metrics: %w", err)
 	}
 	a.backend = measured{Backend: backend, metrics: a.metrics.llm, stopping: &a.stopping}
+	if a.webhookMetrics, err = newWebhookMetrics(reg); err != nil {
+		return nil, fmt.Errorf("registering the webhook's metrics: %w", err)
+	}
 	if a.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("making the rate limiter: %w", err)
+	}
+	if a.notifier, err = notify.New(opts.Notify, a.webhookMetrics.notified, log); err != nil {
+		return nil, errors.Join(err, a.limits.close())
 	}
 	return a, nil
 }
 
-// Close makes every further request a 503 and frees what the rate limit holds.
-// Requests in flight are not touched.
-func (a *Agent) Close() error { return a.limits.close() }
+// Close makes every further request a 503, waits within a bound for the
+// notifications that are queued, and frees what the rate limit holds. Requests
+// in flight are not touched.
+func (a *Agent) Close() error { return errors.Join(a.limits.close(), a.notifier.Close()) }
 
 // Stopping says that the process is about to stop: streams that are cut off
 // from now on count as ended by that and not by their clients.
@@ -125,12 +155,20 @@ func (a *Agent) Stopping() { a.stopping.Store(true) }
 // Register mounts the API's routes.
 func (a *Agent) Register(e *echo.Echo) {
 	for _, t := range a.tasks {
+		if t.webhook {
+			e.POST(t.path, a.webhook(t))
+			continue
+		}
 		e.POST(t.path, a.handle(t))
 	}
 	e.GET(agentsPath, a.listAgents)
+	e.GET(openAPIPath, a.describeAPI)
+	if a.opts.Diagnostics {
+		e.GET(diagnosticsPath, a.diagnostics)
+	}
 }
 
-// agentsPath is the one route that asks no model.
+// agentsPath is the one route of the API that asks no model.
 const agentsPath = "/v1/agents"
 
 // route is a path of the API, as the metrics know it.

@@ -53,7 +53,10 @@ func TestEveryModeHasItsOwnPrompt(t *testing.T) {
 	require.Equal(t, "auto", body.DefaultMode)
 	require.Equal(t, "test-model", body.Model)
 	require.Len(t, body.Agents, 9)
-	require.Equal(t, []string{"/v1/chat", "/v1/ask", "/v1/agents"}, a.agent.Endpoints())
+	require.Equal(t, []string{
+		"/v1/chat", "/v1/ask", "/v1/triage", "/v1/hunt", "/v1/respond", "/v1/ioc", "/v1/webhook",
+		"/v1/code", "/v1/ciso", "/v1/sigma", "/v1/yara", "/v1/agents",
+	}, a.agent.Endpoints())
 
 	seen := make(map[string]string)
 	for i, mode := range agent.Modes() {
@@ -287,6 +290,7 @@ func TestOptions(t *testing.T) {
 		"agent.rate_limit":     func(o *agent.Options) { o.RateLimit = 0 },
 		"agent.max_body":       func(o *agent.Options) { o.MaxBodyBytes = 0 },
 		"agent.client_timeout": func(o *agent.Options) { o.ClientTimeout = 0 },
+		"agent.webhook.slack_url: must be an https URL": func(o *agent.Options) { o.Notify.SlackURL = "http://hooks.example.com/secret" },
 	} {
 		o := agent.DefaultOptions()
 		change(&o)

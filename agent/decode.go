@@ -93,7 +93,10 @@ func (t task) decode(body []byte) (input, error) {
 		if err != nil {
 			return in, err
 		}
-		in.text[f.name] = text
+		in.text[f.name] = f.settle(text)
+	}
+	if t.derive != nil {
+		t.derive(in)
 	}
 	if !t.conversation {
 		return in, nil

@@ -23,15 +23,11 @@ func (a *Agent) handle(t task) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		in, err := t.decode(body)
-		ctx := c.Request().Context()
-		if in.mode != "" {
-			setMode(c, in.mode)
-			requestlog.Add(ctx, slog.String("mode", in.mode))
-		}
+		in, err := a.understand(c, t, body)
 		if err != nil {
 			return err
 		}
+		ctx := c.Request().Context()
 		question := a.question(ctx, t, in)
 		if in.stream {
 			return a.stream(c, question)
@@ -43,6 +39,17 @@ func (a *Agent) handle(t task) echo.HandlerFunc {
 		a.answered(ctx, answer)
 		return c.JSON(http.StatusOK, t.answer(in, answer.Text, answer.Model))
 	}
+}
+
+// understand decodes a request's body, and notes its mode even if the rest is
+// wrong.
+func (a *Agent) understand(c echo.Context, t task, body []byte) (input, error) {
+	in, err := t.decode(body)
+	if in.mode != "" {
+		setMode(c, in.mode)
+		requestlog.Add(c.Request().Context(), slog.String("mode", in.mode))
+	}
+	return in, err
 }
 
 // question is what the model is asked.

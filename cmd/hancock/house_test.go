@@ -28,7 +28,7 @@ const (
 // imports says who may import whom of ours. Data flows one way: agent,
 // registry, tsdb, alerting, web, ui; what is not here imports nothing of ours.
 var imports = map[string][]string{
-	"agent":       {"agent/llm", "agent/requestlog"},
+	"agent":       {"agent/llm", "agent/notify", "agent/requestlog"},
 	"web":         {"ui"},
 	"cmd/hancock": {"agent", "agent/health", "agent/llm", "agent/requestlog", "alerting", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web"},
 }

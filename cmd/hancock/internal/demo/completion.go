@@ -147,6 +147,18 @@ func (b *Backend) completions(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// subject is what a task is about: of a message with fenced texts in it, the first of them; else the
+// whole message.
+func subject(message string) string {
+	_, rest, ok := strings.Cut(message, ":\n~~~")
+	if !ok {
+		return message
+	}
+	rest = strings.TrimLeft(rest, "~")
+	text, _, _ := strings.Cut(rest, "\n~~~")
+	return strings.TrimSpace(text)
+}
+
 // compose finds the text, cuts it into pieces of about one token and counts both sides.
 func (b *Backend) compose(req completionRequest, n uint64, f fate) answer {
 	var system, question string
@@ -157,7 +169,7 @@ func (b *Backend) compose(req completionRequest, n uint64, f fate) answer {
 		case "system", "developer":
 			system += string(m.Content) + "\n"
 		case "user":
-			question = string(m.Content)
+			question = subject(string(m.Content))
 		}
 	}
 	a := answer{

@@ -9,6 +9,15 @@ const (
 	chatWhole kind = iota
 	chatStream
 	ask
+	triage
+	webhook
+	ioc
+	hunt
+	respond
+	code
+	ciso
+	sigma
+	yara
 	listAgents
 	// The rest is wrong on purpose.
 	unknownMode
@@ -34,10 +43,37 @@ type outcome struct {
 	mode             string // counted mode where it does not depend on the request
 	modeless         bool   // the endpoint has no mode
 	usesModel        bool
+	coder            bool // the endpoint asks the coder model
+}
+
+// assignment is an endpoint for one kind of work: its mode is fixed.
+type assignment struct {
+	path, mode string
+	field      string // the request's field for the question
+	cards      int    // of a deck
+	coder      bool
+}
+
+// assignments are the endpoints for one kind of work.
+func assignments() map[kind]assignment {
+	return map[kind]assignment{
+		triage:  {path: "/v1/triage", mode: "soc", field: "alert", cards: 4},
+		webhook: {path: "/v1/webhook", mode: "soc", field: "alert", cards: 3},
+		ioc:     {path: "/v1/ioc", mode: "ioc", field: "indicator", cards: 2},
+		hunt:    {path: "/v1/hunt", mode: "soc", field: "target", cards: 1},
+		respond: {path: "/v1/respond", mode: "soc", field: "incident", cards: 1},
+		code:    {path: "/v1/code", mode: "code", field: "task", cards: 2, coder: true},
+		ciso:    {path: "/v1/ciso", mode: "ciso", field: "question", cards: 1},
+		sigma:   {path: "/v1/sigma", mode: "sigma", field: "description", cards: 2},
+		yara:    {path: "/v1/yara", mode: "yara", field: "description", cards: 1},
+	}
 }
 
 // outcomes is what the generated history believes; a test asks the real handlers.
 func (k kind) outcome() outcome {
+	if a, ok := assignments()[k]; ok {
+		return outcome{method: "POST", endpoint: a.path, status: 200, mode: a.mode, usesModel: true, coder: a.coder}
+	}
 	switch k {
 	case chatWhole, chatStream:
 		return outcome{method: "POST", endpoint: chatEndpoint, status: 200, usesModel: true}
@@ -63,7 +99,7 @@ type draw struct {
 	question int
 }
 
-// modeShares says how many of a hundred questions go to a mode.
+// modeShares says how many of a hundred questions of a conversation go to a mode.
 var modeShares = [...]struct {
 	mode  string
 	share int
@@ -88,15 +124,24 @@ func (d *deck) next() draw {
 	last := len(d.cards) - 1
 	k := d.cards[last]
 	d.cards = d.cards[:last]
-	return draw{kind: k, mode: d.mode(), question: d.rng.IntN(1 << 16)}
+	next := draw{kind: k, mode: d.mode(), question: d.rng.IntN(1 << 16)}
+	if a, ok := assignments()[k]; ok {
+		next.mode = a.mode
+	}
+	return next
 }
 
 func (d *deck) shuffle() {
-	for range 16 {
+	for range 11 {
 		d.cards = append(d.cards, chatWhole, chatStream)
 	}
-	for range 16 {
+	for range 9 {
 		d.cards = append(d.cards, ask)
+	}
+	for k := triage; k <= yara; k++ {
+		for range assignments()[k].cards {
+			d.cards = append(d.cards, k)
+		}
 	}
 	d.cards = append(d.cards, listAgents, unknownMode+kind(d.wrong))
 	d.wrong = (d.wrong + 1) % int(wrongContentType-unknownMode+1)

@@ -89,7 +89,7 @@ func countersAgree(t *testing.T, e evaluator) {
 	for name, query := range map[string]string{
 		"errors are requests": `hancock_errors_total > hancock_requests_total`,
 		"endpoints":           `sum(hancock_requests_by_endpoint) != sum(hancock_requests_total)`,
-		"modes":               `sum(hancock_requests_by_mode) != sum(hancock_requests_by_endpoint{endpoint=~"/v1/chat|/v1/ask"})`,
+		"modes":               `sum(hancock_requests_by_mode) != sum(hancock_requests_by_endpoint{endpoint!~"/v1/agents|other"})`,
 		"durations":           `sum(hancock_request_duration_seconds_count) != sum(hancock_requests_total)`,
 		"durations by status": `sum(hancock_request_duration_seconds_count{status_code=~"[45].."}) != sum(hancock_errors_total)`,
 		"durations by path":   `sum by (endpoint) (hancock_request_duration_seconds_count) != sum by (endpoint) (hancock_requests_by_endpoint)`,

@@ -166,6 +166,8 @@ type exposition struct {
 	byMode     map[string]*scalar
 	durations  map[string]*histogramSeries // by method, endpoint and status
 	answers    map[string]*histogramSeries // by mode
+	coded      *histogramSeries            // of the coder model
+	webhooks   map[string]*scalar          // by outcome
 
 	up, requests, errors, memory, connections *scalar
 }
@@ -179,6 +181,7 @@ func newExposition(instance, model string) *exposition {
 		byMode:     make(map[string]*scalar),
 		durations:  make(map[string]*histogramSeries),
 		answers:    make(map[string]*histogramSeries),
+		webhooks:   make(map[string]*scalar),
 	}
 	x.up = x.scalar("up")
 	x.up.value = 1
@@ -187,11 +190,16 @@ func newExposition(instance, model string) *exposition {
 	x.memory = x.scalar("hancock_memory_usage_bytes")
 	x.connections = x.scalar("hancock_active_connections")
 	x.scalar("hancock_llm_fallbacks_total")
-	for _, endpoint := range []string{chatEndpoint, askEndpoint, agentsEndpoint, otherEndpoint} {
+	asking := []string{chatEndpoint, askEndpoint}
+	for _, a := range assignments() {
+		asking = append(asking, a.path)
+	}
+	slices.Sort(asking)
+	for _, endpoint := range append(slices.Clone(asking), agentsEndpoint, otherEndpoint) {
 		x.byEndpoint[endpoint] = x.scalar("hancock_requests_by_endpoint", "endpoint", endpoint)
 		x.scalar("hancock_rate_limit_exceeded_total", "endpoint", endpoint, "client_id", otherEndpoint)
 	}
-	for _, endpoint := range []string{chatEndpoint, askEndpoint} {
+	for _, endpoint := range asking {
 		for _, status := range []int{200, 400, 429, 502, 504} {
 			x.duration("POST", endpoint, status)
 		}
@@ -204,7 +212,22 @@ func newExposition(instance, model string) *exposition {
 	for _, mode := range modes {
 		x.answers[mode] = x.histogram("hancock_model_response_time_seconds", modelBounds(), "model", model, "operation", mode)
 	}
+	x.coded = x.histogram("hancock_model_response_time_seconds", modelBounds(), "model", CoderModel, "operation", "code")
+	x.webhookSeries()
 	return x
+}
+
+// webhookSeries makes what the webhook counts.
+func (x *exposition) webhookSeries() {
+	for _, outcome := range []string{"triaged", "refused", "empty_response", "failed", "canceled"} {
+		x.webhooks[outcome] = x.scalar("hancock_webhook_events_total", "outcome", outcome)
+	}
+	x.scalar("hancock_webhook_signature_failures_total")
+	for _, integration := range []string{"slack", "teams"} {
+		for _, outcome := range []string{"sent", "failed", "dropped"} {
+			x.scalar("hancock_notifications_total", "integration", integration, "outcome", outcome)
+		}
+	}
 }
 
 func (x *exposition) scalar(name string, pairs ...string) *scalar {
@@ -243,8 +266,18 @@ func (x *exposition) count(e event) {
 		x.byMode[o.mode].value++
 	}
 	x.duration(o.method, o.endpoint, o.status).observe(e.end - e.start)
-	if e.model > 0 {
+	switch {
+	case e.model > 0 && o.coder:
+		x.coded.observe(e.model)
+	case e.model > 0:
 		x.answers[o.mode].observe(e.model)
+	}
+	if o.endpoint == assignments()[webhook].path {
+		if o.status == 200 {
+			x.webhooks["triaged"].value++
+		} else {
+			x.webhooks["failed"].value++
+		}
 	}
 }
 

@@ -203,6 +203,16 @@ func (t *Traffic) request(ctx context.Context, d draw) (*http.Request, error) {
 // body is the JSON, or what stands in its place, that d sends with question.
 func (d draw) body(question string) (string, error) {
 	var fields map[string]any
+	if a, ok := assignments()[d.kind]; ok {
+		fields = map[string]any{a.field: question}
+		switch d.kind {
+		case ioc:
+			fields = map[string]any{"indicator": indicatorOf(d.question), "context": question}
+		case webhook:
+			fields["source"] = []string{"splunk", "crowdstrike", "sentinel", "wazuh"}[d.question%4]
+			fields["severity"] = []string{"critical", "high", "medium", "low"}[d.question/4%4]
+		}
+	}
 	switch d.kind {
 	case chatWhole:
 		fields = map[string]any{"message": question, "mode": d.mode}
@@ -232,4 +242,13 @@ func (d draw) body(question string) (string, error) {
 		return "", fmt.Errorf("encoding request: %w", err)
 	}
 	return string(data), nil
+}
+
+// indicatorOf is one of some indicators that are reserved for examples.
+func indicatorOf(n int) string {
+	all := [...]string{
+		"203.0.113.7", "2001:db8::bad", "login-update.example.com", "https://files.example.net/invoice.zip",
+		"d41d8cd98f00b204e9800998ecf8427e", "CVE-2021-44228", "billing@example.org",
+	}
+	return all[n%len(all)]
 }
