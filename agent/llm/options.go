@@ -169,28 +169,32 @@ func (e Endpoint) validate() error {
 	return nil
 }
 
+// Aliases are the short names of a backend's models and the ids that they stand for.
+func Aliases(backend string) map[string]string {
+	switch backend {
+	case Ollama:
+		return map[string]string{
+			"llama3.1":   "llama3.1:8b",
+			"llama3.2":   "llama3.2:3b",
+			"mistral":    "mistral:7b",
+			"qwen-coder": "qwen2.5-coder:7b",
+			"gemma3":     "gemma3:12b",
+		}
+	case NVIDIA:
+		return map[string]string{
+			"nim-mistral": "mistralai/mistral-7b-instruct-v0.3",
+			"nim-qwen":    "qwen/qwen2.5-coder-32b-instruct",
+			"nim-llama":   "meta/llama-3.1-8b-instruct",
+		}
+	default:
+		return nil
+	}
+}
+
 // resolve turns a short name of a model into the id that the backend knows.
 func resolve(backend, model string) string {
-	var id string
-	switch backend + "/" + model {
-	case "ollama/llama3.1":
-		id = "llama3.1:8b"
-	case "ollama/llama3.2":
-		id = "llama3.2:3b"
-	case "ollama/mistral":
-		id = "mistral:7b"
-	case "ollama/qwen-coder":
-		id = "qwen2.5-coder:7b"
-	case "ollama/gemma3":
-		id = "gemma3:12b"
-	case "nvidia/nim-mistral":
-		id = "mistralai/mistral-7b-instruct-v0.3"
-	case "nvidia/nim-qwen":
-		id = "qwen/qwen2.5-coder-32b-instruct"
-	case "nvidia/nim-llama":
-		id = "meta/llama-3.1-8b-instruct"
-	default:
-		id = model
+	if id, ok := Aliases(backend)[model]; ok {
+		return id
 	}
-	return id
+	return model
 }
