@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"encoding/hex"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -130,5 +132,23 @@ func FuzzEvidence(f *testing.F) {
 		require.True(t, ok)
 		require.Equal(t, strings.TrimSpace(text), inside)
 		require.NotContains(t, inside, fence)
+	})
+}
+
+// What the header's parser takes is exactly the form that senders write.
+func FuzzParseSignature(f *testing.F) {
+	for _, seed := range []string{
+		"", "sha256=", "sha256=" + strings.Repeat("0", 64), "sha256=" + strings.Repeat("F", 64), "sha1=" + strings.Repeat("0", 64),
+		"SHA256=" + strings.Repeat("0", 64), "sha256=" + strings.Repeat("z", 64), "sha256=" + strings.Repeat("0", 63), "sha256=sha256=",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		sum, ok := parseSignature(value)
+		require.Equal(t, regexp.MustCompile(`^sha256=[0-9a-fA-F]{64}\z`).MatchString(value), ok)
+		if ok {
+			require.Len(t, sum, 32)
+			require.Equal(t, strings.ToLower(value), "sha256="+hex.EncodeToString(sum))
+		}
 	})
 }

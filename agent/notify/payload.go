@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"unicode"
@@ -23,7 +24,7 @@ type excerpt struct {
 func excerptOf(m Message) excerpt {
 	return excerpt{
 		source: oneLine(m.Source), severity: oneLine(m.Severity), model: oneLine(m.Model), id: oneLine(m.RequestID),
-		alert: cut(clean(m.Alert), alertLength), triage: cut(clean(m.Triage), triageLength),
+		alert: beginning(m.Alert, alertLength), triage: beginning(m.Triage, triageLength),
 	}
 }
 
@@ -31,13 +32,12 @@ func (e excerpt) headline() string {
 	return "Alert triaged: severity " + e.severity + ", source " + e.source
 }
 
+// beginning is never empty: neither receiver takes an empty text.
+func beginning(s string, n int) string { return cmp.Or(cut(clean(s), n), "(empty)") }
+
 // oneLine is a short text for a label.
 func oneLine(s string) string {
-	s = cut(strings.Join(strings.Fields(clean(s)), " "), labelLength)
-	if s == "" {
-		return "unknown"
-	}
-	return s
+	return cmp.Or(cut(strings.Join(strings.Fields(clean(s)), " "), labelLength), "unknown")
 }
 
 // cut is the first n characters of s, with an ellipsis where there were more.
