@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 // options are those of all packages, composed from one configuration.
 type options struct {
 	logLevel slog.Level
+	log      requestlog.Options
 	web      web.Options
 	llm      llm.Options
 	agent    agent.Options
@@ -37,7 +39,8 @@ type options struct {
 
 // defaultConfig writes the defaults of all packages down as a configuration.
 func defaultConfig() config.Config {
-	w, l, a, h, t, r := web.DefaultOptions(), llm.DefaultOptions(), agent.DefaultOptions(), health.DefaultOptions(), tsdb.DefaultOptions(), alerting.DefaultOptions()
+	w, l, a, h := web.DefaultOptions(), llm.DefaultOptions(), agent.DefaultOptions(), health.DefaultOptions()
+	t, r, f := tsdb.DefaultOptions(), alerting.DefaultOptions(), requestlog.DefaultOptions()
 	models := func(e llm.Endpoint) config.Endpoint {
 		return config.Endpoint{BaseURL: e.BaseURL, Model: e.Model, CoderModel: e.CoderModel}
 	}
@@ -49,12 +52,15 @@ func defaultConfig() config.Config {
 		Agent: config.Agent{
 			LogLevel: "INFO", Backend: l.Backend,
 			Timeout: config.Duration(l.Timeout), ConnectTimeout: config.Duration(l.ConnectTimeout),
+			MaxRetries: l.MaxRetries, MaxInFlight: l.MaxInFlight,
 			RateLimit: a.RateLimit, MaxBody: config.Bytes(a.MaxBodyBytes),
+			Prices: map[string]config.Price{},
 			Ollama: models(l.Ollama), NVIDIA: models(l.NVIDIA), OpenAI: models(l.OpenAI),
 			Health: config.Health{
 				CacheTTL:  config.Duration(h.CacheTTL),
 				MinMemory: config.Bytes(h.MinMemoryBytes), MinDisk: config.Bytes(h.MinDiskBytes),
 			},
+			Log: config.Log{MaxFileSize: config.Bytes(f.MaxSizeBytes), MaxTotalSize: config.Bytes(f.MaxTotalBytes)},
 		},
 		Storage: config.Storage{
 			Path:           t.Path,
@@ -77,6 +83,7 @@ func compose(c config.Config) (options, error) {
 	o := options{
 		web: web.DefaultOptions(), llm: llm.DefaultOptions(), agent: agent.DefaultOptions(),
 		health: health.DefaultOptions(), tsdb: tsdb.DefaultOptions(), alerting: alerting.DefaultOptions(),
+		log: requestlog.DefaultOptions(),
 	}
 	var errs []error
 	fail := func(name string, err error) {
@@ -99,7 +106,8 @@ func compose(c config.Config) (options, error) {
 	o.llm.Backend = c.Agent.Backend
 	o.llm.Timeout, o.llm.ConnectTimeout = time.Duration(c.Agent.Timeout), time.Duration(c.Agent.ConnectTimeout)
 	o.llm.Ollama, o.llm.NVIDIA, o.llm.OpenAI = endpoint(c.Agent.Ollama), endpoint(c.Agent.NVIDIA), endpoint(c.Agent.OpenAI)
-	o.agent.RateLimit, o.agent.MaxBodyBytes = c.Agent.RateLimit, int64(c.Agent.MaxBody)
+	o.llm.MaxRetries, o.llm.MaxInFlight = c.Agent.MaxRetries, c.Agent.MaxInFlight
+	composeAgent(&o, c)
 	for _, s := range c.Web.TrustedProxies {
 		prefix, err := parsePrefix(s)
 		fail("web.trusted_proxies", err)
@@ -114,6 +122,8 @@ func compose(c config.Config) (options, error) {
 	o.tsdb.QueryTimeout, o.tsdb.QueryMaxSamples = time.Duration(c.Storage.Query.Timeout), c.Storage.Query.MaxSamples
 	o.tsdb.QueryConcurrency, o.tsdb.QueryLookback = c.Storage.Query.MaxConcurrency, time.Duration(c.Storage.Query.LookbackDelta)
 
+	o.log.Dir = filepath.Join(o.tsdb.Path, "log")
+	o.log.MaxSizeBytes, o.log.MaxTotalBytes = int64(c.Agent.Log.MaxFileSize), int64(c.Agent.Log.MaxTotalSize)
 	o.health.DataDir = o.tsdb.Path
 	o.health.MaxSampleAge = max(4*o.tsdb.ScrapeInterval, o.health.MaxSampleAge)
 
@@ -126,7 +136,19 @@ func compose(c config.Config) (options, error) {
 	if err := errors.Join(errs...); err != nil {
 		return o, err
 	}
-	return o, errors.Join(o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate())
+	return o, errors.Join(o.log.Validate(), o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate())
+}
+
+// composeAgent sets the options of the agent itself.
+func composeAgent(o *options, c config.Config) {
+	o.agent.RateLimit, o.agent.MaxBodyBytes = c.Agent.RateLimit, int64(c.Agent.MaxBody)
+	o.agent.WebhookSecret = string(c.Agent.Webhook.Secret)
+	o.agent.Notify.SlackURL, o.agent.Notify.TeamsURL = string(c.Agent.Webhook.SlackURL), string(c.Agent.Webhook.TeamsURL)
+	o.agent.Diagnostics, o.agent.AuthEnabled = c.Agent.EnableDiagnostics, c.Web.APIKey != ""
+	o.agent.Prices = make(map[string]agent.Price, len(c.Agent.Prices))
+	for model, p := range c.Agent.Prices {
+		o.agent.Prices[model] = agent.Price{Input: p.Input, Output: p.Output}
+	}
 }
 
 // endpoint is e with its secret in the open, as the package that sends it wants it.

@@ -1,35 +1,20 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/url"
-	"regexp"
-	"runtime/debug"
-	"strings"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/version"
-	v1 "github.com/prometheus/prometheus/web/api/v1"
 
 	"github.com/cyberviser/hancock/agent"
-	"github.com/cyberviser/hancock/agent/health"
 	"github.com/cyberviser/hancock/agent/llm"
 	"github.com/cyberviser/hancock/agent/requestlog"
-	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/tsdb"
-	"github.com/cyberviser/hancock/ui"
 	"github.com/cyberviser/hancock/web"
 )
 
@@ -54,12 +39,14 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	defer fail(nil)
 	parts := background{fail: fail, patience: opts.web.ShutdownTimeout}
 
-	log, quiet := newLoggers(opts.logLevel, stderr)
+	s := services{opts: opts, logs: requestlog.NewLog(stderr, opts.logLevel), reg: newRegistry()}
+	s.log, s.quiet = s.logs.Logger(slog.LevelDebug), libraryLogger(s.logs, opts.logLevel)
+	slog.SetDefault(s.quiet.With("component", "library"))
 	for _, warning := range inv.config.Warnings {
-		log.Warn("setting has no effect", "detail", warning)
+		s.log.Warn("setting has no effect", "detail", warning)
 	}
 	if _, err := memlimit.Set(); err != nil {
-		log.Debug("no memory limit of a container to respect", "error", err)
+		s.log.Debug("no memory limit of a container to respect", "error", err)
 	}
 
 	// Nothing is touched before the port is ours.
@@ -68,142 +55,68 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		return err
 	}
 	defer ln.Close() // Serve closes it; this one is for an error on the way there.
-	reach := opts.bound(ln.Addr())
+	reach := s.opts.bound(ln.Addr())
 
 	if demo == nil {
 		err = refuseGenerated(opts.tsdb.Path)
 	} else {
 		defer closing(&err, "simulated backend", demo.close)
-		err = demo.prepare(ctx, &opts, log)
+		err = demo.prepare(ctx, &s.opts, s.log)
 	}
 	if err != nil {
 		return err
 	}
 
-	reg := newRegistry()
-	db, err := tsdb.Open(opts.tsdb, promhttp.HandlerFor(reg, promhttp.HandlerOpts{DisableCompression: true}), reg, quiet.With("component", "tsdb"))
-	if err != nil {
+	self := promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{DisableCompression: true})
+	if s.db, err = tsdb.Open(s.opts.tsdb, self, s.reg, s.quiet.With("component", "tsdb")); err != nil {
 		return fmt.Errorf("opening storage: %w", err)
 	}
-	defer closing(&err, "storage", db.Close)
+	defer closing(&err, "storage", s.db.Close)
 
-	rules, err := alerting.New(opts.alerting, alerting.Storage{
-		Queryable: db.Queryable(), Appendable: db.Appendable(), Query: db.QueryFunc(), Ready: db.FirstScrape(),
-	}, nil, reg, quiet.With("component", "alerting"))
-	if err != nil {
+	// After the storage, whose lock says that the folder is ours.
+	if err := s.logs.Open(s.opts.log, s.reg); err != nil {
+		return err
+	}
+	defer closing(&err, "log", s.logs.Close)
+
+	if s.rules, err = newRules(s); err != nil {
 		return fmt.Errorf("loading rules: %w", err)
 	}
-	defer closing(&err, "rules", rules.Close)
+	defer closing(&err, "rules", s.rules.Close)
 
-	backend, err := llm.New(opts.llm, log.With("component", "llm"))
-	if err != nil {
+	if s.backend, err = llm.New(s.opts.llm, s.log.With("component", "llm")); err != nil {
 		return fmt.Errorf("preparing the backend: %w", err)
 	}
-	defer closing(&err, "backend", backend.Close)
-	assistant, err := agent.New(opts.agent, backend, reg, log.With("component", "agent"))
-	if err != nil {
-		return err
+	defer closing(&err, "backend", s.backend.Close)
+	if s.agent, err = agent.New(s.opts.agent, s.backend, s.reg, s.log.With("component", "agent")); err != nil {
+		return fmt.Errorf("preparing the agent: %w", err)
 	}
-	defer closing(&err, "agent", assistant.Close)
-	opts.health.Model, opts.health.Modes, opts.health.Endpoints = backend.Model(), agent.Modes(), assistant.Endpoints()
-	var checked []health.Backend
-	for _, b := range backend.Backends() {
-		checked = append(checked, b)
-	}
-	checker, err := health.New(opts.health, health.Deps{Backends: checked, LastSample: db.LastScrape})
+	defer closing(&err, "agent", s.agent.Close)
+
+	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s.opts.alerting.ExternalURL, s.rules))
+	server, err := newServer(s, api, demo != nil)
 	if err != nil {
 		return err
 	}
 
-	page, err := ui.New(ui.Options{Version: cmp.Or(version.Version, "dev"), Demo: demo != nil})
-	if err != nil {
-		return fmt.Errorf("preparing the page: %w", err)
-	}
-	api := db.NewAPI(apiOptions(inv, ln.Addr(), opts.alerting.ExternalURL, rules))
-	server := web.New(opts.web, web.Handlers{
-		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(log), assistant.Middleware()},
-		Routes:  []web.Routes{assistant, checker},
-		Metrics: metricsHandler(reg, log),
-		API:     api,
-		Page:    page,
-	}, reg, quiet.With("component", "web"))
-
-	defer parts.start("scraping", db.Run)(&err)
-	defer parts.start("rules", rules.Run)(&err)
+	defer parts.start("scraping", s.db.Run)(&err)
+	defer parts.start("rules", s.rules.Run)(&err)
 	defer parts.start("query API", func(ctx context.Context) error { api.Warm(); <-ctx.Done(); return nil })(&err)
 	if demo != nil {
 		defer parts.start("demo traffic", demo.traffic(reach, opts.web.APIKey))(&err)
 	}
 
-	greet(stdout, inv, opts, reach.String(), demo != nil)
-	log.Info("ready", "event", "ready", "url", reach.String(), "version", version.Version, "demo", demo != nil,
-		"unwatched_seconds", int(db.Gap().Seconds()))
-	defer context.AfterFunc(ctx, func() { log.Info("stopping", "event", "stopping", "cause", context.Cause(ctx)) })()
+	greet(stdout, inv, s.opts, reach.String(), demo != nil)
+	s.log.Info("ready", "event", "ready", "url", reach.String(), "version", version.Version, "demo", demo != nil,
+		"unwatched_seconds", int(s.db.Gap().Seconds()))
+	defer context.AfterFunc(ctx, func() {
+		s.log.Info("stopping", "event", "stopping", "cause", context.Cause(ctx))
+		s.agent.Stopping()
+		s.logs.EndStreams()
+	})()
 	err = server.Serve(ctx, ln)
 	if failure := (partError{}); errors.As(context.Cause(ctx), &failure) {
 		return errors.Join(failure, err)
 	}
 	return err
-}
-
-// apiOptions are those of Prometheus' HTTP API.
-func apiOptions(inv invocation, listen net.Addr, external *url.URL, rules v1.RulesRetriever) tsdb.APIOptions {
-	return tsdb.APIOptions{
-		Rules: rules, ExternalURL: external, ListenAddress: listen.String(), Flags: inv.flags,
-		Build: v1.PrometheusVersion{
-			Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
-			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
-		},
-		EnableAdmin:       inv.config.Web.EnableAdminAPI,
-		EnableRemoteWrite: inv.config.Web.EnableRemoteWrite,
-		EnableOTLP:        inv.config.Web.EnableOTLP,
-	}
-}
-
-// prometheusVersion is that of the Prometheus inside, which is what Grafana
-// asks the API for: its module v0.315.0 is Prometheus 3.15.0.
-func prometheusVersion() string {
-	info, _ := debug.ReadBuildInfo()
-	if info == nil {
-		return ""
-	}
-	for _, dep := range info.Deps {
-		if m := moduleVersionRE.FindStringSubmatch(dep.Version); dep.Path == "github.com/prometheus/prometheus" && m != nil {
-			return m[1] + "." + strings.TrimPrefix(m[2], "0") + "." + m[3]
-		}
-	}
-	return ""
-}
-
-var moduleVersionRE = regexp.MustCompile(`^v0\.(\d)(\d\d)\.(\d+)`)
-
-// newLoggers returns the logger of our own packages, and a quieter one for the
-// libraries that they are made of, whose every step is nobody's business.
-func newLoggers(level slog.Level, w io.Writer) (own, libraries *slog.Logger) {
-	own = requestlog.New(w, level)
-	slog.SetDefault(own.With("component", "library"))
-	if level == slog.LevelInfo {
-		return own, requestlog.New(w, slog.LevelWarn)
-	}
-	return own, own
-}
-
-// newRegistry has what describes the process whatever it does.
-func newRegistry() *prometheus.Registry {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector(),
-		versioncollector.NewCollector("hancock"),
-	)
-	return reg
-}
-
-// metricsHandler answers scrapes from outside. OpenMetrics is not offered: it
-// would add _total to the names of the guide's counters that do not have it.
-func metricsHandler(reg *prometheus.Registry, log *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(log.With("component", "metrics").Handler(), slog.LevelError),
-	})
 }

@@ -49,12 +49,38 @@ type Agent struct {
 	Backend        string   `yaml:"backend"`
 	Timeout        Duration `yaml:"timeout"`
 	ConnectTimeout Duration `yaml:"connect_timeout"`
+	MaxRetries     int      `yaml:"max_retries"`
+	MaxInFlight    int      `yaml:"max_in_flight"`
 	RateLimit      int      `yaml:"rate_limit"`
 	MaxBody        Bytes    `yaml:"max_body"`
 	Ollama         Endpoint `yaml:"ollama"`
 	NVIDIA         Endpoint `yaml:"nvidia"`
 	OpenAI         Endpoint `yaml:"openai"`
-	Health         Health   `yaml:"health"`
+	// Prices are in any currency for a million tokens, by model.
+	Prices            map[string]Price `yaml:"prices"`
+	Webhook           Webhook          `yaml:"webhook"`
+	EnableDiagnostics bool             `yaml:"enable_diagnostics"`
+	Health            Health           `yaml:"health"`
+	Log               Log              `yaml:"log"`
+}
+
+// Price is what a million tokens of a model cost.
+type Price struct {
+	Input  float64 `yaml:"input"`
+	Output float64 `yaml:"output"`
+}
+
+// Webhook says who may send alerts to /v1/webhook and who is told of their triage.
+type Webhook struct {
+	Secret   config.Secret `yaml:"secret"`
+	SlackURL config.Secret `yaml:"slack_url"`
+	TeamsURL config.Secret `yaml:"teams_url"`
+}
+
+// Log bounds the files of the log.
+type Log struct {
+	MaxFileSize  Bytes `yaml:"max_file_size"`
+	MaxTotalSize Bytes `yaml:"max_total_size"`
 }
 
 // Endpoint is one OpenAI-compatible backend.

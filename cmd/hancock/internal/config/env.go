@@ -40,6 +40,10 @@ func variables() []variable {
 		{"HANCOCK_PORT", setPort},
 		{"HANCOCK_API_KEY", secret(func(c *Config) *config.Secret { return &c.Web.APIKey })},
 		{"HANCOCK_RATE_LIMIT", setRateLimit},
+		{"HANCOCK_WEBHOOK_SECRET", secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.Secret })},
+		{"HANCOCK_SLACK_WEBHOOK", secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.SlackURL })},
+		{"HANCOCK_TEAMS_WEBHOOK", secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.TeamsURL })},
+		{"HANCOCK_ENABLE_INTERNAL_DIAGNOSTICS", setDiagnostics},
 		{"LOG_LEVEL", text(func(c *Config) *string { return &c.Agent.LogLevel })},
 		{"SHUTDOWN_TIMEOUT", func(c *Config, v string) error { return c.Web.ShutdownTimeout.seconds(v) }},
 	}
@@ -70,6 +74,18 @@ func setPort(c *Config, v string) error {
 		return fmt.Errorf("web.listen_address %q has no port to replace", c.Web.ListenAddress)
 	}
 	c.Web.ListenAddress = net.JoinHostPort(host, strconv.FormatUint(port, 10))
+	return nil
+}
+
+// setDiagnostics takes the words for yes that the original service took;
+// everything else is no.
+func setDiagnostics(c *Config, v string) error {
+	switch strings.ToLower(v) {
+	case "1", "true", "yes", "on":
+		c.Agent.EnableDiagnostics = true
+	default:
+		c.Agent.EnableDiagnostics = false
+	}
 	return nil
 }
 

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"runtime/debug"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/version"
+	v1 "github.com/prometheus/prometheus/web/api/v1"
+
+	"github.com/cyberviser/hancock/agent"
+	"github.com/cyberviser/hancock/agent/health"
+	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/agent/requestlog"
+	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/tsdb"
+	"github.com/cyberviser/hancock/ui"
+	"github.com/cyberviser/hancock/web"
+)
+
+// services are the parts of the process, in the order in which serve opens them.
+type services struct {
+	opts options
+	logs *requestlog.Log
+	// log is for our own packages, quiet for the libraries that they are made of.
+	log, quiet *slog.Logger
+	reg        *prometheus.Registry
+	db         *tsdb.DB
+	rules      *alerting.Manager
+	backend    *llm.Client
+	agent      *agent.Agent
+}
+
+func newRules(s services) (*alerting.Manager, error) {
+	return alerting.New(s.opts.alerting, alerting.Storage{
+		Queryable: s.db.Queryable(), Appendable: s.db.Appendable(), Query: s.db.QueryFunc(), Ready: s.db.FirstScrape(),
+	}, nil, s.reg, s.quiet.With("component", "alerting"))
+}
+
+// newServer mounts everything on the one HTTP server.
+func newServer(s services, api http.Handler, demo bool) (*web.Server, error) {
+	checker, err := newChecker(s)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the health checks: %w", err)
+	}
+	page, err := ui.New(ui.Options{Version: cmp.Or(version.Version, "dev"), Demo: demo})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the page: %w", err)
+	}
+	return web.New(s.opts.web, web.Handlers{
+		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
+		Routes:  []web.Routes{s.agent, checker, s.logs},
+		Metrics: metricsHandler(s.reg, s.log),
+		API:     api,
+		Page:    page,
+	}, s.reg, s.quiet.With("component", "web")), nil
+}
+
+func newChecker(s services) (*health.Checker, error) {
+	opts := s.opts.health
+	opts.Model, opts.Modes, opts.Endpoints = s.backend.Model(), agent.Modes(), s.agent.Endpoints()
+	var backends []health.Backend
+	for _, b := range s.backend.Backends() {
+		backends = append(backends, b)
+	}
+	return health.New(opts, health.Deps{Backends: backends, LastSample: s.db.LastScrape})
+}
+
+// libraryLogger keeps the steps of libraries out of the log unless somebody is
+// looking for a fault.
+func libraryLogger(l *requestlog.Log, level slog.Level) *slog.Logger {
+	if level < slog.LevelInfo {
+		return l.Logger(slog.LevelDebug)
+	}
+	return l.Logger(slog.LevelWarn)
+}
+
+// apiOptions are those of Prometheus' HTTP API.
+func apiOptions(inv invocation, listen net.Addr, external *url.URL, rules v1.RulesRetriever) tsdb.APIOptions {
+	return tsdb.APIOptions{
+		Rules: rules, ExternalURL: external, ListenAddress: listen.String(), Flags: inv.flags,
+		Build: v1.PrometheusVersion{
+			Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
+			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
+		},
+		EnableAdmin:       inv.config.Web.EnableAdminAPI,
+		EnableRemoteWrite: inv.config.Web.EnableRemoteWrite,
+		EnableOTLP:        inv.config.Web.EnableOTLP,
+	}
+}
+
+// prometheusVersion is that of the Prometheus inside, which is what Grafana
+// asks the API for: its module v0.315.0 is Prometheus 3.15.0.
+func prometheusVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return ""
+	}
+	for _, dep := range info.Deps {
+		if m := moduleVersionRE.FindStringSubmatch(dep.Version); dep.Path == "github.com/prometheus/prometheus" && m != nil {
+			return m[1] + "." + strings.TrimPrefix(m[2], "0") + "." + m[3]
+		}
+	}
+	return ""
+}
+
+var moduleVersionRE = regexp.MustCompile(`^v0\.(\d)(\d\d)\.(\d+)`)
+
+// newRegistry has what describes the process whatever it does.
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+		versioncollector.NewCollector("hancock"),
+	)
+	return reg
+}
+
+// metricsHandler answers scrapes from outside. OpenMetrics is not offered: it
+// would add _total to the names of the guide's counters that do not have it.
+func metricsHandler(reg *prometheus.Registry, log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(log.With("component", "metrics").Handler(), slog.LevelError),
+	})
+}
