@@ -17,15 +17,17 @@ const ollama = "ollama"
 type Backend interface {
 	// Name is the name of the check: ollama, nvidia_nim or openai.
 	Name() string
-	// Model is the id of the model that must be there.
+	// Model is the id of the model that must be there, CoderModel that of
+	// the one for code tasks.
 	Model() string
+	CoderModel() string
 	// ListModels asks for the ids of the models. Its errors hold no secret.
 	ListModels(context.Context) ([]string, error)
 	// Traffic tells when calls last succeeded and last failed, zero for never.
 	Traffic() (succeeded, failed time.Time)
 }
 
-// checkBackend believes what real traffic saw in the last minute, and looks
+// checkBackend believes what real traffic saw in the last minutes, and looks
 // only where there was none or where it failed.
 func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 	now := c.deps.Now()
@@ -36,7 +38,6 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 	}
 	start := time.Now()
 	ids, err := b.ListModels(ctx)
-	latency := time.Since(start).Milliseconds()
 	if err != nil {
 		detail := err.Error()
 		if b.Name() == ollama {
@@ -44,26 +45,41 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 		}
 		return Check{Status: Error, Detail: detail}
 	}
-	switch {
-	case !hasModel(b, ids) && b.Name() == ollama:
-		return Check{Status: Error, LatencyMS: &latency, Detail: fmt.Sprintf(
-			"model %s is not there; get it with: ollama pull %s", b.Model(), b.Model())}
-	case !hasModel(b, ids):
-		// Hosted services answer with models that they do not list.
-		return Check{Status: Degraded, LatencyMS: &latency, Detail: fmt.Sprintf("model %s is not listed", b.Model())}
-	case fresh(failed):
-		return Check{Status: Degraded, LatencyMS: &latency, Detail: "reachable, but a call failed " + ago(now, failed)}
-	default:
-		return Check{Status: OK, LatencyMS: &latency}
+	took := time.Since(start)
+	latency := took.Milliseconds()
+	check := Check{
+		Status: OK, LatencyMS: &latency,
+		observed: &observation{"responseTime", "ms", float64(took.Microseconds()) / 1000},
 	}
+	switch model, coder := b.Model(), b.CoderModel(); {
+	case !hasModel(b, ids, model):
+		check.Status, check.Detail = Degraded, missing(b, model)
+		// Hosted services answer with models that they do not list.
+		if b.Name() == ollama {
+			check.Status = Error
+		}
+	case fresh(failed):
+		check.Status, check.Detail = Degraded, "reachable, but a call failed "+ago(now, failed)
+	case coder != "" && !hasModel(b, ids, coder):
+		check.Status, check.Detail = Degraded, missing(b, coder)+"; code tasks need it"
+	}
+	return check
+}
+
+// missing says what is wrong, and of a backend that its users run what to do.
+func missing(b Backend, model string) string {
+	if b.Name() == ollama {
+		return fmt.Sprintf("model %s is not there; get it with: ollama pull %s", model, model)
+	}
+	return fmt.Sprintf("model %s is not listed", model)
 }
 
 // hasModel knows that Ollama lists an untagged model as latest.
-func hasModel(b Backend, ids []string) bool {
-	if slices.Contains(ids, b.Model()) {
+func hasModel(b Backend, ids []string, model string) bool {
+	if slices.Contains(ids, model) {
 		return true
 	}
-	return b.Name() == ollama && !strings.Contains(b.Model(), ":") && slices.Contains(ids, b.Model()+":latest")
+	return b.Name() == ollama && !strings.Contains(model, ":") && slices.Contains(ids, model+":latest")
 }
 
 func ago(now, t time.Time) string {

@@ -4,13 +4,16 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
+	"io/fs"
+	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Status is the health of one part or of the whole.
@@ -22,60 +25,6 @@ const (
 	Degraded Status = "degraded" // it works, but someone should look
 	Error    Status = "error"    // it does not work
 )
-
-// Options are the thresholds of the checks.
-type Options struct {
-	// CacheTTL is how long a result is given out before the next look.
-	CacheTTL time.Duration
-	// Timeout bounds one look.
-	Timeout time.Duration
-	// TrafficAge is how long the outcome of real traffic to a backend is
-	// trusted more than a look at it.
-	TrafficAge time.Duration
-	// MinMemoryBytes and MinDiskBytes are the bytes of available memory and of free
-	// disk below which the status is degraded.
-	MinMemoryBytes, MinDiskBytes uint64
-	// MaxSampleAge is how old the newest of our own samples may be. A few
-	// scrape intervals.
-	MaxSampleAge time.Duration
-	// DataDir is the folder on the disk that is checked.
-	DataDir string
-	// Model, Modes and Endpoints are part of the answer.
-	Model            string
-	Modes, Endpoints []string
-}
-
-// DefaultOptions are the guide's thresholds, for a scrape interval of 15 s.
-func DefaultOptions() Options {
-	return Options{
-		CacheTTL:       30 * time.Second,
-		Timeout:        5 * time.Second,
-		TrafficAge:     time.Minute,
-		MinMemoryBytes: 512 << 20,
-		MinDiskBytes:   1 << 30,
-		MaxSampleAge:   time.Minute,
-		DataDir:        "data",
-	}
-}
-
-// Validate reports the first setting that no checker can be made from. The
-// names in its errors are those of the configuration file.
-func (o Options) Validate() error {
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"cache_ttl", o.CacheTTL},
-		{"timeout", o.Timeout},
-		{"traffic_age", o.TrafficAge},
-		{"max_sample_age", o.MaxSampleAge},
-	} {
-		if d.value <= 0 {
-			return fmt.Errorf("agent.health.%s: must be longer than 0, is %s", d.name, d.value)
-		}
-	}
-	return nil
-}
 
 // Deps are what the checker looks at. What is nil is not checked.
 type Deps struct {
@@ -90,6 +39,9 @@ type Deps struct {
 	Disk   func(ctx context.Context, dir string) (uint64, error)
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
+	// Metrics is where the result is exposed as hancock_health_check_status.
+	// Nil for nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Check is the result for one part.
@@ -98,6 +50,16 @@ type Check struct {
 	// LatencyMS is how long a backend took to answer.
 	LatencyMS *int64 `json:"latency_ms,omitempty"`
 	Detail    string `json:"detail,omitempty"`
+
+	// observed is the figure behind the status, nil when there is none.
+	observed *observation
+}
+
+// observation is a figure with its name and unit as application/health+json
+// has them.
+type observation struct {
+	name, unit string
+	value      float64
 }
 
 // Report is the body of GET /health.
@@ -120,6 +82,16 @@ type Checker struct {
 	// mu is held during a look: whoever asks meanwhile waits for it and
 	// takes its result.
 	mu     sync.Mutex
+	latest atomic.Pointer[result] // nil before the first look
+
+	// life ends with Close, and every look with it.
+	life   context.Context
+	end    context.CancelFunc
+	behind behind
+}
+
+// result is a report and when it was made.
+type result struct {
 	report Report
 	taken  time.Time
 }
@@ -140,38 +112,52 @@ func New(opts Options, deps Deps) (*Checker, error) {
 	}
 	// Clients expect lists, also empty ones.
 	opts.Modes, opts.Endpoints = append([]string{}, opts.Modes...), append([]string{}, opts.Endpoints...)
-	return &Checker{opts: opts, deps: deps, started: deps.Now()}, nil
+	c := &Checker{opts: opts, deps: deps, started: deps.Now()}
+	c.life, c.end = context.WithCancel(context.Background())
+	if deps.Metrics != nil {
+		if err := deps.Metrics.Register(collector{c}); err != nil {
+			return nil, fmt.Errorf("registering the health checks' metric: %w", err)
+		}
+	}
+	return c, nil
 }
 
-// Register mounts GET /health: 200 while something can answer, else 503.
-func (c *Checker) Register(e *echo.Echo) {
-	h := func(ec echo.Context) error {
-		report := c.Report(ec.Request().Context())
-		ec.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-		code := http.StatusOK
-		if report.Status == Error {
-			code = http.StatusServiceUnavailable
-		}
-		return ec.JSON(code, report)
-	}
-	e.GET("/health", h)
-	e.HEAD("/health", h)
+// Close ends a look that is under way and waits for one that a scrape has
+// started. Reports that are asked for later say that nothing can be reached.
+func (c *Checker) Close() error {
+	c.end()
+	c.behind.close()
+	return nil
 }
 
 // Report returns the newest result, looking first when that is too old. It
 // blocks for the timeout at the most. Callers must not change the result.
-func (c *Checker) Report(ctx context.Context) Report {
+func (c *Checker) Report() Report { return c.current(c.opts.CacheTTL).report }
+
+// current is a result that is younger than age.
+func (c *Checker) current(age time.Duration) *result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.deps.Now(); c.taken.IsZero() || now.Sub(c.taken) >= c.opts.CacheTTL || now.Before(c.taken) {
-		// The result is for everyone, so one client that goes away must not
-		// spoil it.
-		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.Timeout)
-		defer cancel()
-		c.report = c.look(look)
-		c.taken = c.deps.Now()
+	if r := c.latest.Load(); c.isYounger(r, age) {
+		return r
 	}
-	return c.report
+	// The result is for everyone, so one client that goes away must not
+	// spoil it.
+	ctx, cancel := context.WithTimeout(c.life, c.opts.Timeout)
+	defer cancel()
+	report := c.look(ctx)
+	r := &result{report, c.deps.Now()}
+	c.latest.Store(r)
+	return r
+}
+
+// isYounger does not believe a result of the future: the clock was set back.
+func (c *Checker) isYounger(r *result, age time.Duration) bool {
+	if r == nil {
+		return false
+	}
+	since := c.deps.Now().Sub(r.taken)
+	return since >= 0 && since < age
 }
 
 // look makes all checks, those over the network at the same time.
@@ -182,21 +168,29 @@ func (c *Checker) look(ctx context.Context) Report {
 		wg.Go(func() { backends[i] = c.checkBackend(ctx, b) })
 	}
 	checks := map[string]Check{
-		"memory": c.checkMemory(ctx),
-		"disk":   c.checkDisk(ctx),
+		memoryCheck: c.checkMemory(ctx),
+		diskCheck:   c.checkDisk(ctx),
 	}
 	if c.deps.LastSample != nil {
-		checks["prometheus"] = c.checkSamples()
+		checks[samplesCheck] = c.checkSamples()
 	}
 	wg.Wait()
 	for i, b := range c.deps.Backends {
 		checks[b.Name()] = backends[i]
+	}
+	for name, check := range checks {
+		check.Detail = credentialsRE.ReplaceAllString(check.Detail, "://")
+		checks[name] = check
 	}
 	return Report{
 		Status: c.overall(backends, checks), Checks: checks, Agent: "Hancock",
 		Model: c.opts.Model, Modes: c.opts.Modes, Endpoints: c.opts.Endpoints,
 	}
 }
+
+// credentialsRE finds the user and password of an address. /health is open to
+// everybody.
+var credentialsRE = regexp.MustCompile(`://[^/\s@]*@`)
 
 // overall is error only when no backend can answer; everything else that is
 // wrong, a dead backend with a working fallback included, is degraded.
@@ -215,7 +209,7 @@ func (c *Checker) overall(backends []Check, all map[string]Check) Status {
 func (c *Checker) checkMemory(ctx context.Context) Check {
 	available, err := c.deps.Memory(ctx)
 	if err != nil {
-		return Check{Status: Degraded, Detail: "available memory cannot be read: " + err.Error()}
+		return Check{Status: Degraded, Detail: "available memory cannot be read: " + reason(err)}
 	}
 	return threshold(available, c.opts.MinMemoryBytes, fmt.Sprintf("available_mb=%d", available>>20))
 }
@@ -223,29 +217,44 @@ func (c *Checker) checkMemory(ctx context.Context) Check {
 func (c *Checker) checkDisk(ctx context.Context) Check {
 	free, err := c.deps.Disk(ctx, c.opts.DataDir)
 	if err != nil {
-		return Check{Status: Degraded, Detail: "free disk space cannot be read: " + err.Error()}
+		return Check{Status: Degraded, Detail: "free disk space cannot be read: " + reason(err)}
 	}
 	return threshold(free, c.opts.MinDiskBytes, fmt.Sprintf("available_gb=%d", free>>30))
 }
 
-func threshold(have, want uint64, detail string) Check {
-	if have < want {
-		return Check{Status: Degraded, Detail: detail}
+// reason leaves the names of files out of an error: they are nobody's business
+// outside.
+func reason(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
 	}
-	return Check{Status: OK, Detail: detail}
+	return err.Error()
+}
+
+func threshold(have, want uint64, detail string) Check {
+	check := Check{Status: OK, Detail: detail, observed: &observation{"available", "By", float64(have)}}
+	if have < want {
+		check.Status = Degraded
+	}
+	return check
 }
 
 // checkSamples tells whether our own metrics still arrive in the store.
 func (c *Checker) checkSamples() Check {
 	last, now := c.deps.LastSample(), c.deps.Now()
-	switch age := now.Sub(last); {
+	age := max(now.Sub(last), 0).Seconds()
+	switch {
 	case last.IsZero() && now.Sub(c.started) < c.opts.MaxSampleAge:
 		return Check{Status: OK, Detail: "waiting for the first sample"}
 	case last.IsZero():
 		return Check{Status: Degraded, Detail: "no sample was stored"}
-	case age > c.opts.MaxSampleAge:
-		return Check{Status: Degraded, Detail: fmt.Sprintf("last_sample_age_s=%.0f", age.Seconds())}
-	default:
-		return Check{Status: OK, Detail: fmt.Sprintf("last_sample_age_s=%.0f", max(age, 0).Seconds())}
 	}
+	check := Check{
+		Status: OK, Detail: fmt.Sprintf("last_sample_age_s=%.0f", age),
+		observed: &observation{"sampleAge", "s", age},
+	}
+	if now.Sub(last) > c.opts.MaxSampleAge {
+		check.Status = Degraded
+	}
+	return check
 }

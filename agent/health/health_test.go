@@ -28,6 +28,7 @@ var _ health.Backend = (*llm.Backend)(nil)
 // backend is a backend that answers as it is told.
 type backend struct {
 	name, model       string
+	coder             string
 	ids               []string
 	err               error
 	succeeded, failed time.Time
@@ -38,6 +39,7 @@ type backend struct {
 
 func (b *backend) Name() string                    { return b.name }
 func (b *backend) Model() string                   { return b.model }
+func (b *backend) CoderModel() string              { return b.coder }
 func (b *backend) Traffic() (time.Time, time.Time) { return b.succeeded, b.failed }
 
 func (b *backend) ListModels(ctx context.Context) ([]string, error) {
@@ -183,7 +185,7 @@ func TestCache(t *testing.T) {
 		now = now.Add(step.after)
 		var wg sync.WaitGroup
 		for range 20 {
-			wg.Go(func() { c.Report(t.Context()) })
+			wg.Go(func() { c.Report() })
 		}
 		wg.Wait()
 		require.Equal(t, step.asked, b.asked)
@@ -199,9 +201,7 @@ func TestLookIsBounded(t *testing.T) {
 	d.Backends = []health.Backend{slow, &backend{name: "openai", model: "m", ids: []string{"m"}}}
 	c, err := health.New(o, d)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	r := c.Report(ctx)
+	r := c.Report()
 	require.Equal(t, health.Degraded, r.Status)
 	require.Equal(t, health.OK, r.Checks["openai"].Status)
 	require.Contains(t, r.Checks["ollama"].Detail, "deadline")

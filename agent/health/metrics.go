@@ -1,0 +1,98 @@
+package health
+
+import (
+	"math"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The names of the checks that are not a backend's.
+const (
+	memoryCheck  = "memory"
+	diskCheck    = "disk"
+	samplesCheck = "prometheus"
+)
+
+// names are those of all checks.
+func (c *Checker) names() []string {
+	names := []string{memoryCheck, diskCheck}
+	if c.deps.LastSample != nil {
+		names = append(names, samplesCheck)
+	}
+	for _, b := range c.deps.Backends {
+		names = append(names, b.Name())
+	}
+	return names
+}
+
+// collector exposes the newest report. It never waits for a look: where the
+// report is too old it starts one, and the next scrape tells of that.
+type collector struct{ c *Checker }
+
+func (collector) desc() *prometheus.Desc {
+	return prometheus.NewDesc("hancock_health_check_status",
+		"Health of what the agent depends on, by check: 1 ok, 0.5 degraded, 0 error, NaN before the first look.",
+		[]string{"check"}, nil)
+}
+
+// Describe sends the metric's description.
+func (m collector) Describe(out chan<- *prometheus.Desc) { out <- m.desc() }
+
+// Collect sends one value for each check.
+func (m collector) Collect(out chan<- prometheus.Metric) {
+	latest := m.c.latest.Load()
+	if age := max(m.c.opts.MetricAge, m.c.opts.CacheTTL); m.c.opts.MetricAge > 0 && !m.c.isYounger(latest, age) {
+		m.c.behind.start(func() { m.c.current(age) })
+	}
+	for _, name := range m.c.names() {
+		value := math.NaN()
+		if latest != nil {
+			value = latest.report.Checks[name].Status.value()
+		}
+		out <- prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, value, name)
+	}
+}
+
+// value is the status as the metric has it.
+func (s Status) value() float64 {
+	switch s {
+	case OK:
+		return 1
+	case Degraded:
+		return 0.5
+	default:
+		return 0
+	}
+}
+
+// behind runs one function at a time in the background.
+type behind struct {
+	mu      sync.Mutex
+	running bool
+	closed  bool
+	wg      sync.WaitGroup
+}
+
+// start does nothing while one runs.
+func (b *behind) start(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.running || b.closed {
+		return
+	}
+	b.running = true
+	b.wg.Go(func() {
+		f()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.running = false
+	})
+}
+
+func (b *behind) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.wg.Wait()
+}
