@@ -36,6 +36,7 @@ type metrics struct {
 	model       *prometheus.HistogramVec
 	rateLimited *prometheus.CounterVec
 	overflow    *prometheus.CounterVec
+	exemplars   exemplars
 	llm         *llmMetrics
 	routes      map[string]route
 	mu          sync.Mutex // guards clients and the series that follow it
@@ -141,7 +142,8 @@ func (m *metrics) initialise(routes []route, backend Backend) {
 
 // observe counts one request, which is over.
 func (m *metrics) observe(c echo.Context, o *outcome) {
-	id := exemplar(requestlog.ID(c.Request().Context()))
+	id := m.exemplars.of(requestlog.ID(c.Request().Context()))
+	defer m.exemplars.done(id)
 	m.requests.Inc()
 	if o.status >= http.StatusBadRequest {
 		addWithID(m.errors, 1, id)
@@ -192,9 +194,11 @@ func (m *metrics) asked(mode string, at llm.Attempt, requestID string) {
 			at.Provider = otherValue
 		}
 	}
-	m.llm.asked(at, requestID)
+	id := m.exemplars.of(requestID)
+	defer m.exemplars.done(id)
+	m.llm.asked(at, id)
 	if at.Err == nil {
-		observeWithID(m.model.WithLabelValues(at.Model, mode), at.Duration.Seconds(), exemplar(requestID))
+		observeWithID(m.model.WithLabelValues(at.Model, mode), at.Duration.Seconds(), id)
 	}
 }
 

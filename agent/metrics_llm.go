@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -145,8 +146,7 @@ func (m *llmMetrics) initialise(targets []llm.Target) {
 }
 
 // asked counts one call to a backend that is one of the targets.
-func (m *llmMetrics) asked(at llm.Attempt, requestID string) {
-	id := exemplar(requestID)
+func (m *llmMetrics) asked(at llm.Attempt, id prometheus.Labels) {
 	if at.RetryOf != "" {
 		addWithID(m.retries.WithLabelValues(at.Provider, string(at.RetryOf)), 1, id)
 	} else if at.Fallback {
@@ -173,7 +173,7 @@ func (m *llmMetrics) used(at llm.Attempt, id prometheus.Labels) {
 		return
 	}
 	in, out := float64(at.Usage.Prompt), float64(at.Usage.Completion)
-	addWithID(m.tokens.WithLabelValues(at.Provider, at.Model, inputTokens), in, id)
+	m.tokens.WithLabelValues(at.Provider, at.Model, inputTokens).Add(in)
 	addWithID(m.tokens.WithLabelValues(at.Provider, at.Model, outputTokens), out, id)
 	if at.Err == nil && at.FirstToken > 0 && out > 1 {
 		observeWithID(m.perToken.WithLabelValues(at.Provider, at.Model), (at.Duration-at.FirstToken).Seconds()/(out-1), id)
@@ -230,12 +230,28 @@ func (b measured) refused(err error) {
 	}
 }
 
-// exemplar is what says which request moved a metric, nil without an id.
-func exemplar(requestID string) prometheus.Labels {
+// exemplars lend what says which request moved a metric. They are copied where
+// they are left, so that few maps do for all requests.
+type exemplars struct{ pool sync.Pool }
+
+// of is nil without an id.
+func (e *exemplars) of(requestID string) prometheus.Labels {
 	if requestID == "" {
 		return nil
 	}
-	return prometheus.Labels{"request_id": requestID}
+	id, ok := e.pool.Get().(prometheus.Labels)
+	if !ok {
+		id = make(prometheus.Labels, 1)
+	}
+	id["request_id"] = requestID
+	return id
+}
+
+// done takes id back.
+func (e *exemplars) done(id prometheus.Labels) {
+	if id != nil {
+		e.pool.Put(id)
+	}
 }
 
 // addWithID leaves the request's id as the exemplar of the counter.

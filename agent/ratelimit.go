@@ -115,9 +115,10 @@ func (l *limits) slot(client string) string {
 
 // setHeaders tells the client where it stands.
 func (v verdict) setHeaders(h http.Header) {
-	h.Set("X-RateLimit-Limit", strconv.FormatUint(v.limit, 10))
-	h.Set("X-RateLimit-Remaining", strconv.FormatUint(v.remaining, 10))
-	h.Set("X-RateLimit-Window", "60s")
+	// In the spelling that Set would find for them each time.
+	h["X-Ratelimit-Limit"] = []string{strconv.FormatUint(v.limit, 10)}
+	h["X-Ratelimit-Remaining"] = []string{strconv.FormatUint(v.remaining, 10)}
+	h["X-Ratelimit-Window"] = []string{"60s"}
 	if !v.ok {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(v.retry.Seconds()))))
 	}

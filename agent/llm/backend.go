@@ -23,14 +23,30 @@ type Backend struct {
 	provider string
 	endpoint Endpoint
 	timeout  time.Duration
-	http     *http.Client
+	http     *http.Transport
+	// header is that of every request. Nobody changes it.
+	header http.Header
 
 	mu                sync.Mutex
 	succeeded, failed time.Time
 }
 
 func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Duration) *Backend {
-	return &Backend{provider: provider, endpoint: e, timeout: timeout, http: newHTTPClient(connectTimeout)}
+	b := &Backend{
+		provider: provider, endpoint: e, timeout: timeout, http: newTransport(connectTimeout),
+		header: http.Header{
+			"Accept":       {"application/json, text/event-stream"},
+			"Content-Type": {"application/json"},
+			"User-Agent":   {"hancock"},
+		},
+	}
+	if e.APIKey != "" {
+		b.header.Set("Authorization", "Bearer "+e.APIKey)
+	}
+	if e.Organization != "" {
+		b.header.Set("OpenAI-Organization", e.Organization)
+	}
+	return b
 }
 
 // Provider is Ollama, NVIDIA or OpenAI.

@@ -11,40 +11,24 @@ import (
 // for, 2048 tokens, is some 10 KB; a stream wraps each token in some 300 bytes.
 const maxAnswerBytes = 4 << 20
 
-// newHTTPClient is a client of one backend's own: its connections are not
-// shared, so that closing it closes them.
-func newHTTPClient(connectTimeout time.Duration) *http.Client {
+// newTransport is a transport of one backend's own: its connections are not
+// shared, so that closing it closes them. It is used without an http.Client,
+// whose redirects, cookies and deadlines are not wanted.
+func newTransport(connectTimeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-	return &http.Client{
-		Transport: &boundedTransport{next: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			TLSHandshakeTimeout:   connectTimeout,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConns:          64,
-			MaxIdleConnsPerHost:   64,
-			IdleConnTimeout:       90 * time.Second,
-			ExpectContinueTimeout: time.Second,
-		}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   connectTimeout,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          64,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
 	}
 }
 
-// boundedTransport fails the reading of answers beyond maxAnswerBytes.
-type boundedTransport struct{ next *http.Transport }
-
-func (t *boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := t.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	res.Body = &boundedBody{ReadCloser: res.Body, left: maxAnswerBytes}
-	return res, nil
-}
-
-// CloseIdleConnections is what http.Client.CloseIdleConnections calls.
-func (t *boundedTransport) CloseIdleConnections() { t.next.CloseIdleConnections() }
-
+// boundedBody fails the reading of an answer beyond maxAnswerBytes.
 type boundedBody struct {
 	io.ReadCloser
 	left int64

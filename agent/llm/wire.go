@@ -135,21 +135,12 @@ func (b *Backend) call(ctx context.Context, method, path string, body any) (*htt
 	if err != nil {
 		return nil, errors.New("base URL cannot be used") // the parser's error quotes it
 	}
-	r.Header.Set("Accept", "application/json, text/event-stream")
-	r.Header.Set("User-Agent", "hancock")
-	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if b.endpoint.APIKey != "" {
-		r.Header.Set("Authorization", "Bearer "+b.endpoint.APIKey)
-	}
-	if b.endpoint.Organization != "" {
-		r.Header.Set("OpenAI-Organization", b.endpoint.Organization)
-	}
-	res, err := b.http.Do(r)
+	r.Header = b.header
+	res, err := b.http.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
+	res.Body = &boundedBody{ReadCloser: res.Body, left: maxAnswerBytes}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		defer closeBody(res)
 		return res, newStatusError(res)
