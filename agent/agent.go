@@ -20,6 +20,7 @@ import (
 
 	"github.com/cyberviser/hancock/agent/llm"
 	"github.com/cyberviser/hancock/agent/notify"
+	"github.com/cyberviser/hancock/agent/requestlog"
 )
 
 // prefix is that of the paths which are agent traffic: those are limited and
@@ -270,6 +271,7 @@ func (a *Agent) limit(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("taking from the rate limit: %w", err)
 	}
+	requestlog.Add(c.Request().Context(), requestlog.Client(v.client))
 	v.setHeaders(c.Response().Header())
 	if v.ok {
 		return nil

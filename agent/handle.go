@@ -47,7 +47,7 @@ func (a *Agent) understand(c echo.Context, t task, body []byte) (input, error) {
 	in, err := t.decode(body)
 	if in.mode != "" {
 		setMode(c, in.mode)
-		requestlog.Add(c.Request().Context(), slog.String("mode", in.mode))
+		requestlog.Add(c.Request().Context(), requestlog.Mode(in.mode))
 	}
 	return in, err
 }
@@ -71,6 +71,12 @@ func (a *Agent) question(ctx context.Context, t task, in input) llm.Request {
 // observe counts one call to a backend and logs it when it failed.
 func (a *Agent) observe(ctx context.Context, mode string, at llm.Attempt) {
 	a.metrics.asked(mode, at, requestlog.ID(ctx))
+	if at.FirstToken > 0 {
+		requestlog.Add(ctx, requestlog.FirstToken(at.FirstToken))
+	}
+	if u := at.Usage; u != nil {
+		requestlog.Add(ctx, requestlog.InputTokens(u.Prompt), requestlog.OutputTokens(u.Completion))
+	}
 	if at.Err == nil {
 		return
 	}
@@ -89,16 +95,16 @@ func (a *Agent) observe(ctx context.Context, mode string, at llm.Attempt) {
 
 // answered notes on the request's log line who answered.
 func (a *Agent) answered(ctx context.Context, answer llm.Answer) {
-	requestlog.Add(ctx, slog.String("model", answer.Model), slog.String("backend", answer.Provider))
+	requestlog.Add(ctx, requestlog.Model(answer.Model), requestlog.Backend(answer.Provider))
 }
 
 // failure is the HTTP error for a backend's failure. What the backend said
 // stays out of it.
 func (a *Agent) failure(ctx context.Context, err error) *echo.HTTPError {
 	kind := llm.KindOf(err)
-	requestlog.Add(ctx, slog.String("error", string(kind)))
+	requestlog.Add(ctx, requestlog.ErrorKind(string(kind)))
 	if e, ok := errors.AsType[*llm.Error](err); ok {
-		requestlog.Add(ctx, slog.String("model", e.Model), slog.String("backend", e.Provider))
+		requestlog.Add(ctx, requestlog.Model(e.Model), requestlog.Backend(e.Provider))
 	}
 	switch {
 	case errors.Is(err, llm.ErrBusy):

@@ -16,6 +16,7 @@ import (
 // piece is there: until then a failure is an ordinary error.
 func (a *Agent) stream(c echo.Context, question llm.Request) error {
 	ctx := c.Request().Context()
+	requestlog.Add(ctx, requestlog.Stream())
 	events := &eventWriter{c: c, timeout: a.opts.ClientTimeout}
 	defer events.close()
 	answer, err := a.backend.Stream(ctx, question, func(piece string) error {

@@ -44,8 +44,8 @@ func Backend(provider string) slog.Attr { return slog.String(KeyBackend, provide
 // holds what a backend wrote.
 func ErrorKind(kind string) slog.Attr { return slog.String(KeyError, kind) }
 
-// FirstToken is the time from the call of the backend to the first piece of
-// its answer.
+// FirstToken is the time from the call of the backend to the first text of its
+// answer, reasoning included.
 func FirstToken(d time.Duration) slog.Attr { return slog.Float64(KeyFirstToken, milliseconds(d)) }
 
 // InputTokens and OutputTokens are what the backend says that it counted; a

@@ -31,7 +31,7 @@ type Record struct {
 	Status    int       `json:"status"`
 	Error     string    `json:"error,omitempty"` // a kind, in one word
 	LatencyMS float64   `json:"latency_ms"`
-	// FirstTokenMS is from the call of the backend to its first piece.
+	// FirstTokenMS is from the call of the backend to its first text.
 	FirstTokenMS *float64 `json:"time_to_first_token_ms,omitempty"`
 	InputTokens  *int64   `json:"input_tokens,omitempty"`
 	OutputTokens *int64   `json:"output_tokens,omitempty"`
