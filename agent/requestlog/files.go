@@ -45,7 +45,7 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// maxLineBytes is the longest line in a file.
+// maxLineBytes is the longest line in a file and in a live tail.
 const maxLineBytes = 128 << 10
 
 var errFilesClosed = errors.New("log files are closed")
@@ -131,9 +131,6 @@ func (f *files) open() error {
 
 // append writes one line, with its end, to the file.
 func (f *files) append(line []byte) error {
-	if len(line) > maxLineBytes {
-		line = substitute(line)
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.current == nil {
@@ -204,6 +201,6 @@ func (f *files) close() error {
 // substitute stands for a line that is too long: its time, level and length.
 func substitute(line []byte) []byte {
 	head := line[:levelStart]
-	return fmt.Appendf(nil, `%s%s","message":"line too long for the log's files","bytes":%d}`+"\n",
+	return fmt.Appendf(nil, `%s%s","message":"line too long, see standard error","bytes":%d}`+"\n",
 		head, levelName(levelOf(line)), len(line))
 }

@@ -91,13 +91,17 @@ func (l *Log) Write(line []byte) (int, error) {
 	if level >= l.level.Level() {
 		_, err = l.stderr.Write(line)
 	}
+	size := len(line)
+	if size > maxLineBytes {
+		line = substitute(line)
+	}
 	if f := l.files.Load(); f != nil {
 		if err := f.append(line); err != nil {
 			l.complain(err)
 		}
 	}
 	l.tail.publish(line)
-	return len(line), err
+	return size, err
 }
 
 // complain tells at most once a minute that lines are missing in the files,

@@ -168,7 +168,7 @@ func TestLongLine(t *testing.T) {
 	got := kept(t, dir)
 	require.Len(t, got, 1)
 	require.Equal(t, "WARNING", got[0]["level"])
-	require.Equal(t, "line too long for the log's files", got[0]["message"])
+	require.Equal(t, "line too long, see standard error", got[0]["message"])
 	require.Greater(t, got[0]["bytes"], 200.0*1024)
 }
 

@@ -82,7 +82,7 @@ func writeLog(t testing.TB, dir string, requests int) {
 }
 
 func TestRecords(t *testing.T) {
-	const requests = 12000 // several chunks
+	const requests = 6000 // several chunks
 	dir := t.TempDir()
 	writeLog(t, dir, requests)
 	l := openLog(t, dir, io.Discard)
@@ -96,7 +96,7 @@ func TestRecords(t *testing.T) {
 		{"id", requestlog.Query{ID: "req-000042"}, func(n int) bool { return n == 42 }},
 		{"no such id", requestlog.Query{ID: "req-00004"}, func(int) bool { return false }},
 		{"time", requestlog.Query{From: at(100), To: at(2500)}, func(n int) bool { return n >= 100 && n <= 2500 }},
-		{"since", requestlog.Query{From: at(11000)}, func(n int) bool { return n >= 11000 }},
+		{"since", requestlog.Query{From: at(5500)}, func(n int) bool { return n >= 5500 }},
 		{"until", requestlog.Query{To: at(10)}, func(n int) bool { return n <= 10 }},
 		{"status", requestlog.Query{MinStatus: 502, MaxStatus: 502}, func(n int) bool { return n%5 == 4 }},
 		{"class of status", requestlog.Query{MinStatus: 400, MaxStatus: 499}, func(n int) bool { return n%5 == 2 }},
@@ -105,7 +105,7 @@ func TestRecords(t *testing.T) {
 		{"mode", requestlog.Query{Mode: "soc"}, func(n int) bool { return n%3 == 0 }},
 		{"mode and status", requestlog.Query{Mode: "code", MinStatus: 500}, func(n int) bool { return n%3 == 2 && n%5 == 4 }},
 		{"part of a mode", requestlog.Query{Mode: "so"}, func(int) bool { return false }},
-		{"model", requestlog.Query{Model: "llama3.1:8b", From: at(11990)}, func(n int) bool { return n >= 11990 }},
+		{"model", requestlog.Query{Model: "llama3.1:8b", From: at(5990)}, func(n int) bool { return n >= 5990 }},
 		{"endpoint", requestlog.Query{Endpoint: "/v1/ask"}, func(int) bool { return false }},
 		{"text in another case", requestlog.Query{Text: "TIMEOUT"}, func(n int) bool { return n%5 == 4 }},
 		{"text of digits", requestlog.Query{Text: "000777"}, func(n int) bool { return n == 777 }},
