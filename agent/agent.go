@@ -48,10 +48,6 @@ type Options struct {
 	// Diagnostics serves GET /internal/diagnostics, to those who know the API
 	// key; AuthEnabled tells that there is one.
 	Diagnostics, AuthEnabled bool
-	// BackendMode is the chosen backend and ModelAliases are the short names
-	// of models, as the diagnostics show them.
-	BackendMode  string
-	ModelAliases map[string]string
 }
 
 // DefaultOptions allow 60 requests a minute, bodies of 1 MiB, trust no proxy
@@ -59,7 +55,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		RateLimit: 60, MaxBodyBytes: 1 << 20, ClientTimeout: 30 * time.Second,
-		Notify: notify.DefaultOptions(), BackendMode: llm.Ollama,
+		Notify: notify.DefaultOptions(),
 	}
 }
 
@@ -101,7 +97,8 @@ type Backend interface {
 	Model() string
 	// Models are the ids of all that may answer, coder models or others.
 	Models(coder bool) []string
-	// Targets are all models that may answer.
+	// Targets are all models that may answer, those of the chosen backend
+	// first.
 	Targets() []llm.Target
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/cyberviser/hancock/agent/llm"
 )
 
 // The routes that are not agent traffic.
@@ -30,12 +32,13 @@ func (a *Agent) diagnostics(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusForbidden, "diagnostics are shown only where an API key is set: set HANCOCK_API_KEY")
 	}
 	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-	aliases := a.opts.ModelAliases
+	chosen := a.backend.Targets()[0].Provider
+	aliases := llm.Aliases(chosen)
 	if aliases == nil {
 		aliases = map[string]string{}
 	}
 	return c.JSON(http.StatusOK, map[string]any{
-		"backend_mode":  a.opts.BackendMode,
+		"backend_mode":  chosen,
 		"current_model": a.backend.Model(),
 		"model_aliases": aliases,
 		"rate_limit": map[string]any{

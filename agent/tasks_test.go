@@ -161,7 +161,6 @@ func TestDiagnostics(t *testing.T) {
 				s.agent.Diagnostics, s.agent.AuthEnabled = tc.enabled, tc.key
 				s.agent.RateLimit = 7
 				s.agent.WebhookSecret = "hush"
-				s.agent.ModelAliases = map[string]string{"mistral": "mistral:7b"}
 				s.agent.Notify.SlackURL = "https://hooks.slack.example/hush"
 			})
 			got := a.do(http.MethodGet, "/internal/diagnostics", "", "X-Request-ID", "req-3")

@@ -29,6 +29,9 @@ type process struct {
 	reg     *prometheus.Registry
 }
 
+// webhookSecret is that of the process.
+const webhookSecret = "a secret"
+
 func startProcess(t *testing.T, o BackendOptions) process {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -40,7 +43,7 @@ func startProcess(t *testing.T, o BackendOptions) process {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	ao := agent.DefaultOptions()
-	ao.RateLimit = 1_000_000
+	ao.RateLimit, ao.WebhookSecret = 1_000_000, webhookSecret
 	a, err := agent.New(ao, client, p.reg, log)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, a.Close()) })
@@ -121,7 +124,7 @@ func TestHistoryHasTheSeriesOfTheProcess(t *testing.T) {
 // counted against what was sent and what the history believes of each kind.
 func TestTrafficAgainstTheProcess(t *testing.T) {
 	p := startProcess(t, quiet())
-	traffic, err := NewTraffic(p.url, TrafficOptions{Rate: 2000, Clients: 4, Seed: 7})
+	traffic, err := NewTraffic(p.url, TrafficOptions{Rate: 2000, Clients: 4, Seed: 7, WebhookSecret: webhookSecret})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -155,18 +158,20 @@ func TestOutcomes(t *testing.T) {
 	for k := chatWhole; k <= wrongContentType; k++ {
 		t.Run(fmt.Sprint("kind ", int(k)), func(t *testing.T) {
 			p := startProcess(t, quiet())
-			traffic, err := NewTraffic(p.url, DefaultTrafficOptions())
+			o := DefaultTrafficOptions()
+			o.WebhookSecret = webhookSecret
+			traffic, err := NewTraffic(p.url, o)
 			require.NoError(t, err)
 			defer traffic.client.CloseIdleConnections()
 			require.True(t, traffic.send(t.Context(), draw{kind: k, mode: "yara", question: 3}))
 
-			o := k.outcome()
-			if o.mode == "" {
-				o.mode = "yara"
+			want := k.outcome()
+			if want.mode == "" {
+				want.mode = "yara"
 			}
 			x := newExposition("i", Model)
-			e := event{end: 1, outcome: o}
-			if o.usesModel {
+			e := event{end: 1, outcome: want}
+			if want.usesModel {
 				e.model = 1
 			}
 			x.count(e)

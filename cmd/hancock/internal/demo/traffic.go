@@ -2,7 +2,10 @@ package demo
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +29,8 @@ type TrafficOptions struct {
 	Clients int
 	// APIKey is sent as a bearer token when it is not empty.
 	APIKey string
+	// WebhookSecret signs what is sent to the webhook when it is not empty.
+	WebhookSecret string
 	// TLS is used for an https URL; nil means the system's defaults.
 	TLS *tls.Config
 	// Seed decides the order of requests.
@@ -192,6 +197,11 @@ func (t *Traffic) request(ctx context.Context, d draw) (*http.Request, error) {
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if d.kind == webhook && t.opts.WebhookSecret != "" {
+		mac := hmac.New(sha256.New, []byte(t.opts.WebhookSecret))
+		mac.Write([]byte(body))
+		req.Header.Set("X-Hancock-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
 	}
 	req.Header.Set("User-Agent", "hancock-demo")
 	if t.opts.APIKey != "" {
