@@ -172,3 +172,15 @@ func TestProbeOfSomethingElse(t *testing.T) {
 		require.ErrorContains(t, err, "the address must be like http://127.0.0.1:5000")
 	}
 }
+
+func FuzzAccept(f *testing.F) {
+	f.Add("application/health+json;q=0.5, application/json;q=1e309")
+	f.Add(";,;q=,q=,=")
+	c, err := health.New(health.DefaultOptions(), healthy())
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, accept string) {
+		w := answer(t, c, accept)
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Contains(t, []string{"application/json", "application/health+json"}, w.Header().Get("Content-Type"))
+	})
+}

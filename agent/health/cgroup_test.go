@@ -2,6 +2,8 @@ package health
 
 import (
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -71,4 +73,26 @@ func TestThisMachine(t *testing.T) {
 	if left, ok := groupsAvailable(os.DirFS("/")); ok {
 		require.LessOrEqual(t, available, left+(256<<20)) // it changes all the time
 	}
+}
+
+func FuzzGroups(f *testing.F) {
+	f.Add("0::/a/b\n4:memory:/a\n", "1000", "900", "inactive_file 100\n")
+	f.Add("0::/../..//", "18446744073709551615", "-1", "inactive_file 18446744073709551616")
+	f.Fuzz(func(t *testing.T, groups, limit, usage, stat string) {
+		root := fstest.MapFS{"proc/self/cgroup": {Data: []byte(groups)}}
+		for _, dir := range []string{"sys/fs/cgroup/", "sys/fs/cgroup/a/", "sys/fs/cgroup/memory/"} {
+			for name, text := range map[string]string{
+				"memory.max": limit, "memory.current": usage, "memory.stat": stat,
+				"memory.limit_in_bytes": limit, "memory.usage_in_bytes": usage,
+			} {
+				root[dir+name] = &fstest.MapFile{Data: []byte(text)}
+			}
+		}
+		available, ok := groupsAvailable(root)
+		most, err := strconv.ParseUint(strings.TrimSpace(limit), 10, 64)
+		if ok {
+			require.NoError(t, err)
+			require.LessOrEqual(t, available, most)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"regexp"
 	"slices"
 	"sync"
@@ -39,6 +40,8 @@ type Deps struct {
 	Disk   func(ctx context.Context, dir string) (uint64, error)
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
+	// Log is told when a check's status changes. Nil for nobody.
+	Log *slog.Logger
 	// Metrics is where the result is exposed as hancock_health_check_status.
 	// Nil for nowhere.
 	Metrics prometheus.Registerer
@@ -110,6 +113,9 @@ func New(opts Options, deps Deps) (*Checker, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
 	// Clients expect lists, also empty ones.
 	opts.Modes, opts.Endpoints = append([]string{}, opts.Modes...), append([]string{}, opts.Endpoints...)
 	c := &Checker{opts: opts, deps: deps, started: deps.Now()}
@@ -147,8 +153,31 @@ func (c *Checker) current(age time.Duration) *result {
 	defer cancel()
 	report := c.look(ctx)
 	r := &result{report, c.deps.Now()}
+	if c.life.Err() == nil {
+		c.tell(c.latest.Load(), r)
+	}
 	c.latest.Store(r)
 	return r
+}
+
+// tell logs the checks whose status is another one than before; at first that
+// is everything that is not well.
+func (c *Checker) tell(before, now *result) {
+	for _, name := range c.names() {
+		was, check := OK, now.report.Checks[name]
+		if before != nil {
+			was = before.report.Checks[name].Status
+		}
+		if check.Status == was {
+			continue
+		}
+		level := slog.LevelWarn
+		if check.Status == OK {
+			level = slog.LevelInfo
+		}
+		c.deps.Log.Log(c.life, level, "health has changed", "event", "health_changed",
+			"check", name, "from", string(was), "to", string(check.Status), "detail", check.Detail)
+	}
 }
 
 // isYounger does not believe a result of the future: the clock was set back.

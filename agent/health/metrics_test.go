@@ -1,7 +1,9 @@
 package health_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -107,4 +109,38 @@ func TestMetricWithoutLooks(t *testing.T) {
 	require.Zero(t, b.asked)
 	_, err = health.New(o, d)
 	require.ErrorContains(t, err, "registering the health checks' metric")
+}
+
+func TestChangesAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	now := clock()
+	b := &backend{name: "ollama", model: "m", err: errors.New("down")}
+	d := healthy()
+	d.Backends, d.Now = []health.Backend{b}, func() time.Time { return now }
+	d.LastSample = nil
+	d.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	c, err := health.New(health.DefaultOptions(), d)
+	require.NoError(t, err)
+	for _, step := range []struct {
+		ids  []string
+		err  error
+		want string
+	}{
+		{err: errors.New("down"), want: `level=WARN msg="health has changed" event=health_changed check=ollama from=ok to=error detail="down; is it running? start it with: ollama serve"` + "\n"},
+		{err: errors.New("down")},
+		{ids: []string{"m"}, want: `level=INFO msg="health has changed" event=health_changed check=ollama from=error to=ok detail=""` + "\n"},
+		{ids: []string{"m"}},
+	} {
+		log.Reset()
+		b.ids, b.err = step.ids, step.err
+		c.Report()
+		require.Equal(t, step.want, log.String())
+		now = now.Add(time.Minute)
+	}
+	require.NoError(t, c.Close())
 }
