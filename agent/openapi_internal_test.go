@@ -45,8 +45,8 @@ func document(t *testing.T) node {
 	return doc
 }
 
-// TestOpenAPIHasTheRoutes compares paths and methods with the router's. What
-// other packages serve is checked by their tests.
+// TestOpenAPIHasTheRoutes compares paths and methods with the router's, and
+// knows the two that other packages serve.
 func TestOpenAPIHasTheRoutes(t *testing.T) {
 	doc := document(t)
 	require.Equal(t, "3.1.0", doc["openapi"])
