@@ -34,7 +34,7 @@ const secretPrompt = "the prompt that no log may hold"
 
 // api is an agent behind a server on a real socket, with a backend on another.
 type api struct {
-	t        *testing.T
+	t        testing.TB
 	url      string
 	client   *http.Client
 	agent    *agent.Agent
@@ -56,7 +56,7 @@ type settings struct {
 }
 
 // newAPI starts an API whose backend answers with reply.
-func newAPI(t *testing.T, reply llmtest.Reply, change ...func(*settings)) *api {
+func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	t.Helper()
 	s := settings{agent: agent.DefaultOptions(), timeout: 20 * time.Second}
 	s.agent.RateLimit = 1_000_000
