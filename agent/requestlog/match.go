@@ -136,12 +136,15 @@ func (m *matcher) quick(line []byte) bool {
 	if m.from != "" && string(stamp) < m.from || m.to != "" && string(stamp) > m.to {
 		return false
 	}
+	if (m.query.MinStatus != 0 || m.query.MaxStatus != 0) && !m.hasStatus(line) {
+		return false
+	}
 	for _, n := range m.needles {
 		if !bytes.Contains(line, n) {
 			return false
 		}
 	}
-	return m.query.MinStatus == 0 && m.query.MaxStatus == 0 || m.hasStatus(line)
+	return true
 }
 
 // hasStatus looks for a status within the bounds anywhere in the line.
@@ -153,15 +156,19 @@ func (m *matcher) hasStatus(line []byte) bool {
 			return false
 		}
 		line = line[i+len(key):]
-		digits := line[:len(line)-len(bytes.TrimLeft(line, "0123456789"))]
-		if n, err := strconv.Atoi(string(digits)); err == nil && m.statusFits(n) {
+		// A status has three digits; more of them do not fit in any bounds.
+		n := 0
+		for i := 0; i < min(4, len(line)) && line[i] >= '0' && line[i] <= '9'; i++ {
+			n = n*10 + int(line[i]-'0')
+		}
+		if m.statusFits(n) {
 			return true
 		}
 	}
 }
 
 func (m *matcher) statusFits(n int) bool {
-	return n >= m.query.MinStatus && (m.query.MaxStatus == 0 || n <= m.query.MaxStatus)
+	return n > 0 && n >= m.query.MinStatus && (m.query.MaxStatus == 0 || n <= m.query.MaxStatus)
 }
 
 // slow decodes the line and compares what the quick look cannot be sure of.
