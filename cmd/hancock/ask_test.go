@@ -50,3 +50,24 @@ func TestAsk(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestHealthcheck asks a running process, and one that is gone, as the health
+// check of a container does.
+func TestHealthcheck(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, "")
+	p := startHancock(t, dir)
+	run := func() (string, int) {
+		cmd := exec.CommandContext(context.Background(), p.cmd.Path, "healthcheck", "--url="+p.base)
+		cmd.Dir, cmd.Env = dir, p.cmd.Env
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	out, code := run()
+	require.Equal(t, "ok\n", out)
+	require.Zero(t, code)
+	p.stop()
+	out, code = run()
+	require.Contains(t, out, "connection refused")
+	require.Equal(t, 1, code)
+}

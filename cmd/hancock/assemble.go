@@ -40,6 +40,7 @@ type services struct {
 	rules      *alerting.Manager
 	backend    *llm.Client
 	agent      *agent.Agent
+	health     *health.Checker
 }
 
 func newRules(s services) (*alerting.Manager, error) {
@@ -50,17 +51,13 @@ func newRules(s services) (*alerting.Manager, error) {
 
 // newServer mounts everything on the one HTTP server.
 func newServer(s services, api http.Handler, demo bool) (*web.Server, error) {
-	checker, err := newChecker(s)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the health checks: %w", err)
-	}
 	page, err := ui.New(ui.Options{Version: cmp.Or(version.Version, "dev"), Demo: demo})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the page: %w", err)
 	}
 	return web.New(s.opts.web, web.Handlers{
 		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
-		Routes:  []web.Routes{s.agent, checker, s.logs},
+		Routes:  []web.Routes{s.agent, s.health, s.logs},
 		Metrics: metricsHandler(s.reg, s.log),
 		API:     api,
 		Page:    page,
@@ -74,7 +71,9 @@ func newChecker(s services) (*health.Checker, error) {
 	for _, b := range s.backend.Backends() {
 		backends = append(backends, b)
 	}
-	return health.New(opts, health.Deps{Backends: backends, LastSample: s.db.LastScrape})
+	return health.New(opts, health.Deps{
+		Backends: backends, LastSample: s.db.LastScrape, Metrics: s.reg, Log: s.log.With("component", "health"),
+	})
 }
 
 // libraryLogger keeps the steps of libraries out of the log unless somebody is

@@ -31,6 +31,8 @@ type invocation struct {
 	flags map[string]string
 	// question is what ask was given.
 	question question
+	// url is the address that healthcheck asks, empty for the configured one.
+	url string
 }
 
 // parseCommandLine reads the command line over the environment over the file
@@ -107,6 +109,8 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	askCommand.Flag("mode", "Specialist mode: "+strings.Join(agent.Modes(), ", ")+".").Default(agent.DefaultMode).EnumVar(&inv.question.mode, agent.Modes()...)
 	askCommand.Flag("stream", "Print the answer piece by piece.").BoolVar(&inv.question.stream)
 	askCommand.Flag("url", "Address of the running Hancock. Default: where the configuration says that it listens.").PlaceHolder("URL").StringVar(&inv.question.url)
+	healthCommand := app.Command("healthcheck", "Ask a running Hancock for its health. Exit status 0 while it can answer, 1 otherwise; for containers.")
+	healthCommand.Flag("url", "Address of the running Hancock. Default: where the configuration says that it listens.").PlaceHolder("URL").StringVar(&inv.url)
 	app.Command("check", "Check the configuration, the rules and the Alertmanager section without starting.")
 	app.Command("dashboard", "Print the dashboard for Grafana.")
 	app.Command("version", "Print the version.")

@@ -48,6 +48,8 @@ func execute(ctx context.Context, args []string, getenv func(string) string, std
 		}
 	case "ask":
 		err = ask(ctx, inv, std.in, std.out)
+	case "healthcheck":
+		err = healthcheck(ctx, inv, std.out)
 	case "check":
 		err = check(inv, std.out)
 	case "demo":

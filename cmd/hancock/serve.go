@@ -92,6 +92,10 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		return fmt.Errorf("preparing the agent: %w", err)
 	}
 	defer closing(&err, "agent", s.agent.Close)
+	if s.health, err = newChecker(s); err != nil {
+		return fmt.Errorf("preparing the health checks: %w", err)
+	}
+	defer closing(&err, "health checks", s.health.Close)
 
 	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s.opts.alerting.ExternalURL, s.rules))
 	server, err := newServer(s, api, demo != nil)
