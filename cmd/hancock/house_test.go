@@ -202,6 +202,13 @@ func TestDocumentsAreTrue(t *testing.T) {
 		exposed[m[1]] = true
 	}
 	exposed["hancock_llm_cost_total"] = true // once there is a price table
+	described, err := os.ReadFile(root + "/docs/metrics.md")
+	require.NoError(t, err)
+	for name := range exposed {
+		if strings.HasPrefix(name, "hancock_") {
+			require.Contains(t, string(described), "| `"+name+"` |", "docs/metrics.md describes every metric of ours")
+		}
+	}
 	var help strings.Builder
 	_, err = parseFlags([]string{"--help"}, defaultConfig(), &help)
 	require.NoError(t, err)
