@@ -29,11 +29,12 @@ const (
 
 // The routes as the process counts them; [otherEndpoint] stands for every path it does not know.
 const (
-	chatEndpoint   = "/v1/chat"
-	askEndpoint    = "/v1/ask"
-	agentsEndpoint = "/v1/agents"
-	otherEndpoint  = "other"
-	invalidMode    = "invalid"
+	chatEndpoint    = "/v1/chat"
+	askEndpoint     = "/v1/ask"
+	webhookEndpoint = "/v1/webhook"
+	agentsEndpoint  = "/v1/agents"
+	otherEndpoint   = "other"
+	invalidMode     = "invalid"
 )
 
 // outcome is how the process answers and counts a kind of request when the backend is well.
@@ -54,24 +55,30 @@ type assignment struct {
 	coder      bool
 }
 
-// assignments are the endpoints for one kind of work.
-func assignments() map[kind]assignment {
-	return map[kind]assignment{
-		triage:  {path: "/v1/triage", mode: "soc", field: "alert", cards: 4},
-		webhook: {path: "/v1/webhook", mode: "soc", field: "alert", cards: 3},
-		ioc:     {path: "/v1/ioc", mode: "ioc", field: "indicator", cards: 2},
-		hunt:    {path: "/v1/hunt", mode: "soc", field: "target", cards: 1},
-		respond: {path: "/v1/respond", mode: "soc", field: "incident", cards: 1},
-		code:    {path: "/v1/code", mode: "code", field: "task", cards: 2, coder: true},
-		ciso:    {path: "/v1/ciso", mode: "ciso", field: "question", cards: 1},
-		sigma:   {path: "/v1/sigma", mode: "sigma", field: "description", cards: 2},
-		yara:    {path: "/v1/yara", mode: "yara", field: "description", cards: 1},
+// assignments are the endpoints for one kind of work, from triage to yara.
+var assignments = [...]assignment{
+	{path: "/v1/triage", mode: "soc", field: "alert", cards: 4},
+	{path: webhookEndpoint, mode: "soc", field: "alert", cards: 3},
+	{path: "/v1/ioc", mode: "ioc", field: "indicator", cards: 2},
+	{path: "/v1/hunt", mode: "soc", field: "target", cards: 1},
+	{path: "/v1/respond", mode: "soc", field: "incident", cards: 1},
+	{path: "/v1/code", mode: "code", field: "task", cards: 2, coder: true},
+	{path: "/v1/ciso", mode: "ciso", field: "question", cards: 1},
+	{path: "/v1/sigma", mode: "sigma", field: "description", cards: 2},
+	{path: "/v1/yara", mode: "yara", field: "description", cards: 1},
+}
+
+// assignment is the endpoint of a kind that has one for it alone.
+func (k kind) assignment() (assignment, bool) {
+	if k < triage || k > yara {
+		return assignment{}, false
 	}
+	return assignments[k-triage], true
 }
 
 // outcomes is what the generated history believes; a test asks the real handlers.
 func (k kind) outcome() outcome {
-	if a, ok := assignments()[k]; ok {
+	if a, ok := k.assignment(); ok {
 		return outcome{method: "POST", endpoint: a.path, status: 200, mode: a.mode, usesModel: true, coder: a.coder}
 	}
 	switch k {
@@ -125,7 +132,7 @@ func (d *deck) next() draw {
 	k := d.cards[last]
 	d.cards = d.cards[:last]
 	next := draw{kind: k, mode: d.mode(), question: d.rng.IntN(1 << 16)}
-	if a, ok := assignments()[k]; ok {
+	if a, ok := k.assignment(); ok {
 		next.mode = a.mode
 	}
 	return next
@@ -138,9 +145,9 @@ func (d *deck) shuffle() {
 	for range 9 {
 		d.cards = append(d.cards, ask)
 	}
-	for k := triage; k <= yara; k++ {
-		for range assignments()[k].cards {
-			d.cards = append(d.cards, k)
+	for i, a := range assignments {
+		for range a.cards {
+			d.cards = append(d.cards, triage+kind(i))
 		}
 	}
 	d.cards = append(d.cards, listAgents, unknownMode+kind(d.wrong))

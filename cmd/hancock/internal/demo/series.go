@@ -191,10 +191,9 @@ func newExposition(instance, model string) *exposition {
 	x.connections = x.scalar("hancock_active_connections")
 	x.scalar("hancock_llm_fallbacks_total")
 	asking := []string{chatEndpoint, askEndpoint}
-	for _, a := range assignments() {
+	for _, a := range assignments {
 		asking = append(asking, a.path)
 	}
-	slices.Sort(asking)
 	for _, endpoint := range append(slices.Clone(asking), agentsEndpoint, otherEndpoint) {
 		x.byEndpoint[endpoint] = x.scalar("hancock_requests_by_endpoint", "endpoint", endpoint)
 		x.scalar("hancock_rate_limit_exceeded_total", "endpoint", endpoint, "client_id", otherEndpoint)
@@ -272,7 +271,7 @@ func (x *exposition) count(e event) {
 	case e.model > 0:
 		x.answers[o.mode].observe(e.model)
 	}
-	if o.endpoint == assignments()[webhook].path {
+	if o.endpoint == webhookEndpoint {
 		if o.status == 200 {
 			x.webhooks["triaged"].value++
 		} else {

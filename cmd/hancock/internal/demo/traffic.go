@@ -213,7 +213,7 @@ func (t *Traffic) request(ctx context.Context, d draw) (*http.Request, error) {
 // body is the JSON, or what stands in its place, that d sends with question.
 func (d draw) body(question string) (string, error) {
 	var fields map[string]any
-	if a, ok := assignments()[d.kind]; ok {
+	if a, ok := d.kind.assignment(); ok {
 		fields = map[string]any{a.field: question}
 		switch d.kind {
 		case ioc:
