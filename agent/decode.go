@@ -33,10 +33,8 @@ func (a *Agent) readBody(c echo.Context) ([]byte, error) {
 	if !isJSON(r.Header.Get(echo.HeaderContentType)) {
 		return nil, echo.NewHTTPError(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 	}
-	tooLarge := echo.NewHTTPError(http.StatusRequestEntityTooLarge,
-		fmt.Sprintf("request body is larger than %d bytes", limit))
 	if r.ContentLength > limit {
-		return nil, tooLarge
+		return nil, tooLarge(limit)
 	}
 	// A body that trickles in must not hold its connection for ever. A writer
 	// without deadlines is one of a test or behind a wrapper.
@@ -48,7 +46,7 @@ func (a *Agent) readBody(c echo.Context) ([]byte, error) {
 		return body, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge
+		return nil, tooLarge(limit)
 	}
 	// A limit of the server outside of ours, or a client that stopped sending.
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
@@ -57,7 +55,14 @@ func (a *Agent) readBody(c echo.Context) ([]byte, error) {
 	return nil, echo.NewHTTPError(http.StatusBadRequest, "request body could not be read").SetInternal(err)
 }
 
+func tooLarge(limit int64) error {
+	return echo.NewHTTPError(http.StatusRequestEntityTooLarge, fmt.Sprintf("request body is larger than %d bytes", limit))
+}
+
 func isJSON(contentType string) bool {
+	if contentType == echo.MIMEApplicationJSON {
+		return true
+	}
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		return false

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -24,15 +25,22 @@ type Backend struct {
 	endpoint Endpoint
 	timeout  time.Duration
 	http     *http.Transport
-	// header is that of every request. Nobody changes it.
-	header http.Header
+	// header is that of every request, the others are where they go. Nobody
+	// changes them.
+	header              http.Header
+	models, completions *url.URL
 
 	mu                sync.Mutex
 	succeeded, failed time.Time
 }
 
-func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Duration) *Backend {
+func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Duration) (*Backend, error) {
+	base, err := url.Parse(e.BaseURL)
+	if err != nil {
+		return nil, errors.New("base URL cannot be used") // the parser's error quotes it
+	}
 	b := &Backend{
+		models: base.JoinPath("models"), completions: base.JoinPath("chat", "completions"),
 		provider: provider, endpoint: e, timeout: timeout, http: newTransport(connectTimeout),
 		header: http.Header{
 			"Accept":       {"application/json, text/event-stream"},
@@ -46,7 +54,7 @@ func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Durati
 	if e.Organization != "" {
 		b.header.Set("OpenAI-Organization", e.Organization)
 	}
-	return b
+	return b, nil
 }
 
 // Provider is Ollama, NVIDIA or OpenAI.
@@ -78,7 +86,7 @@ func (b *Backend) Traffic() (succeeded, failed time.Time) {
 func (b *Backend) ListModels(ctx context.Context) ([]string, error) {
 	call, cancel := context.WithTimeoutCause(ctx, b.timeout, errSlow)
 	defer cancel()
-	res, err := b.call(call, http.MethodGet, "models", nil)
+	res, err := b.call(call, http.MethodGet, b.models, nil)
 	var page modelList
 	if err == nil {
 		page, err = read[modelList](res)
@@ -115,7 +123,7 @@ func (b *Backend) chat(ctx context.Context, r Request, deadline time.Time) (Answ
 	call, cancel := context.WithDeadlineCause(ctx, deadline, errSlow)
 	defer cancel()
 	answer := Answer{Provider: b.provider, Model: b.modelFor(r)}
-	res, err := b.call(call, http.MethodPost, "chat/completions", b.request(r))
+	res, err := b.call(call, http.MethodPost, b.completions, b.request(r))
 	var c completion
 	if err == nil {
 		c, err = read[completion](res)
@@ -157,7 +165,7 @@ func (b *Backend) stream(ctx context.Context, r Request, at *Attempt, deadline t
 	body := b.request(r)
 	body.Stream, body.StreamOptions = true, &streamOptions{IncludeUsage: true}
 	answer := Answer{Provider: b.provider, Model: b.modelFor(r)}
-	res, err := b.call(call, http.MethodPost, "chat/completions", body)
+	res, err := b.call(call, http.MethodPost, b.completions, body)
 	if err != nil {
 		return answer, false, b.classify(ctx, call, answer.Model, res, err)
 	}

@@ -123,7 +123,11 @@ func New(opts Options, log *slog.Logger) (*Client, error) {
 		inFlight: make(chan struct{}, opts.MaxInFlight), log: log,
 	}
 	for _, name := range names {
-		c.backends = append(c.backends, newBackend(name, opts.endpoint(name), opts.Timeout, opts.ConnectTimeout))
+		b, err := newBackend(name, opts.endpoint(name), opts.Timeout, opts.ConnectTimeout)
+		if err != nil {
+			return nil, err
+		}
+		c.backends = append(c.backends, b)
 	}
 	return c, nil
 }

@@ -5,11 +5,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"net/url"
 )
 
 // The requests and answers of OpenAI's chat completions, as far as they are
@@ -119,10 +118,10 @@ func newStatusError(res *http.Response) *statusError {
 	return e
 }
 
-// call sends a request below the base URL, with body as JSON unless it is nil.
+// call sends a request to a URL below the base URL, with body as JSON unless it is nil.
 // The answer is a 2xx when there is no error; the caller closes its body. With
 // an error, the answer may still tell the status; its body is closed.
-func (b *Backend) call(ctx context.Context, method, path string, body any) (*http.Response, error) {
+func (b *Backend) call(ctx context.Context, method string, at *url.URL, body any) (*http.Response, error) {
 	var payload io.Reader = http.NoBody
 	if body != nil {
 		encoded, err := json.Marshal(body)
@@ -131,11 +130,11 @@ func (b *Backend) call(ctx context.Context, method, path string, body any) (*htt
 		}
 		payload = bytes.NewReader(encoded)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(b.endpoint.BaseURL, "/")+"/"+path, payload)
+	r, err := http.NewRequestWithContext(ctx, method, "", payload)
 	if err != nil {
-		return nil, errors.New("base URL cannot be used") // the parser's error quotes it
+		return nil, err
 	}
-	r.Header = b.header
+	r.URL, r.Host, r.Header = at, at.Host, b.header
 	res, err := b.http.RoundTrip(r)
 	if err != nil {
 		return nil, err

@@ -56,26 +56,36 @@ func Add(ctx context.Context, attrs ...slog.Attr) {
 	}
 }
 
-func (r *record) fields() []slog.Attr {
+// appendTo appends what was added to the record.
+func (r *record) appendTo(fields []slog.Attr) []slog.Attr {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.attrs)
+	return append(fields, r.attrs...)
 }
 
 // common are the fields that belong on every line of the request and that the
 // line does not bring itself.
 func (r *record) common(line slog.Record) []slog.Attr {
+	var id, endpoint, mode bool
+	line.Attrs(func(has slog.Attr) bool {
+		id, endpoint, mode = id || has.Key == KeyRequestID, endpoint || has.Key == KeyEndpoint, mode || has.Key == KeyMode
+		return true
+	})
 	fields := make([]slog.Attr, 0, 3)
-	fields = append(fields, slog.String(KeyRequestID, r.id), slog.String(KeyEndpoint, r.endpoint))
+	if !id {
+		fields = append(fields, slog.String(KeyRequestID, r.id))
+	}
+	if !endpoint {
+		fields = append(fields, slog.String(KeyEndpoint, r.endpoint))
+	}
+	if mode {
+		return fields
+	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if i := slices.IndexFunc(r.attrs, func(a slog.Attr) bool { return a.Key == KeyMode }); i >= 0 {
 		fields = append(fields, r.attrs[i])
 	}
-	r.mu.Unlock()
-	line.Attrs(func(has slog.Attr) bool {
-		fields = slices.DeleteFunc(fields, func(a slog.Attr) bool { return a.Key == has.Key })
-		return true
-	})
 	return fields
 }
 
@@ -90,17 +100,17 @@ func Middleware(log *slog.Logger) echo.MiddlewareFunc {
 			rec := &record{
 				id:       requestID(c.Request().Header.Get(echo.HeaderXRequestID)),
 				endpoint: endpoint(c),
-				attrs:    []slog.Attr{Client(address(c.Request().RemoteAddr))},
+				attrs:    append(make([]slog.Attr, 0, 10), Client(address(c.Request().RemoteAddr))),
 			}
 			ctx := context.WithValue(c.Request().Context(), contextKey{}, rec)
 			c.SetRequest(c.Request().WithContext(ctx))
 			c.Response().Header().Set(echo.HeaderXRequestID, rec.id)
 
 			api := strings.HasPrefix(c.Request().URL.Path, "/v1/")
-			fields := []slog.Attr{
+			// Room for both lines, whose first field is the event.
+			fields := append(make([]slog.Attr, 0, 16), slog.Attr{},
 				slog.String(KeyMethod, cut(c.Request().Method, 16)),
-				slog.String(KeyEndpoint, rec.endpoint),
-			}
+				slog.String(KeyEndpoint, rec.endpoint))
 			start := time.Now()
 			write(ctx, log, level(api, 0), EventStarted, fields)
 			// A panic that nothing below has caught goes on after the line.
@@ -108,7 +118,7 @@ func Middleware(log *slog.Logger) echo.MiddlewareFunc {
 			defer func() {
 				fields = append(fields, slog.Int(KeyStatus, status),
 					slog.Float64(KeyLatency, milliseconds(time.Since(start))))
-				write(ctx, log, level(api, status), EventCompleted, append(fields, rec.fields()...))
+				write(ctx, log, level(api, status), EventCompleted, rec.appendTo(fields))
 			}()
 			if err := next(c); err != nil {
 				c.Error(err)
@@ -119,9 +129,11 @@ func Middleware(log *slog.Logger) echo.MiddlewareFunc {
 	}
 }
 
+// write logs an event, which becomes the first of the fields.
 func write(ctx context.Context, log *slog.Logger, l slog.Level, event string, fields []slog.Attr) {
 	if log.Enabled(ctx, l) {
-		log.LogAttrs(ctx, l, event, append([]slog.Attr{slog.String(KeyEvent, event)}, fields...)...) //nolint:sloglint // One of two constants.
+		fields[0] = slog.String(KeyEvent, event)
+		log.LogAttrs(ctx, l, event, fields...) //nolint:sloglint // One of two constants.
 	}
 }
 
