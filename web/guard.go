@@ -86,7 +86,8 @@ func authenticate(opts Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			r := c.Request()
-			if open[r.URL.Path] {
+			// Without a route there is nothing to protect, and the answer is 404.
+			if open[r.URL.Path] || c.Path() == "" {
 				return next(c)
 			}
 			if scheme, token, ok := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " "); ok &&

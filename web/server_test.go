@@ -118,7 +118,11 @@ func TestRequests(t *testing.T) {
 		{"metrics need no key", keyed, "GET", "/metrics", nil, 200, "hancock_", ""},
 		{"metrics closed", closed, "GET", "/metrics", nil, 401, "unauthorized", ""},
 		{"metrics closed, with key", closed, "GET", "/metrics", bearer("sesame"), 200, "hancock_", ""},
-		{"a path that only looks open", keyed, "GET", "/livez/../api/v1/query", nil, 401, "unauthorized", ""},
+		{"a path that only looks open", keyed, "GET", "/livez/../api/v1/query", nil, 404, "no such path", ""},
+		{"an encoded slash", keyed, "GET", "/api%2fv1/query", nil, 404, "no such path", "api\n"},
+		{"a path that does not exist", keyed, "GET", "/internal/diagnostics", nil, 404, "no such path", ""},
+		{"a path below the API", keyed, "GET", "/api/v1/no/such/call", nil, 401, "unauthorized", ""},
+		{"wrong method", keyed, "DELETE", "/v1/chat", nil, 401, "unauthorized", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s, _ := newServer(t, tc.opts)

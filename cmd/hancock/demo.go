@@ -64,6 +64,8 @@ func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Lo
 	simulated := llm.Endpoint{BaseURL: d.backend.URL(), Model: demo.Model, CoderModel: demo.CoderModel}
 	opts.llm.Backend, opts.llm.Ollama = llm.Ollama, simulated
 	opts.llm.NVIDIA, opts.llm.OpenAI = llm.Endpoint{}, llm.Endpoint{}
+	// Made-up triages are for nobody's channel, and the README's webhook call is unsigned.
+	opts.agent.Notify.SlackURL, opts.agent.Notify.TeamsURL, opts.agent.WebhookSecret = "", "", ""
 	if opts.tsdb.Prometheus != nil {
 		d.log.Warn("the prometheus section is left out: a demonstration asks nobody and sends its samples nowhere")
 		opts.tsdb.Prometheus = nil

@@ -177,7 +177,7 @@ func TestFixedFolders(t *testing.T) {
 // TestFuzzTargets wants a fuzz target wherever a package of ours reads what
 // comes from outside.
 func TestFuzzTargets(t *testing.T) {
-	want := []string{"agent", "agent/requestlog", "cmd/hancock/internal/config"}
+	want := []string{"agent", "agent/health", "agent/notify", "agent/requestlog", "cmd/hancock/internal/config"}
 	var have []string
 	for dir, files := range sources(t, true) {
 		for _, path := range files {

@@ -91,7 +91,11 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if s.agent, err = agent.New(s.opts.agent, s.backend, s.reg, s.log.With("component", "agent")); err != nil {
 		return fmt.Errorf("preparing the agent: %w", err)
 	}
-	defer closing(&err, "agent", s.agent.Close)
+	defer func() {
+		if err := s.agent.Close(); err != nil {
+			s.log.Warn("notifications were given up at the end", "component", "agent", "error", err)
+		}
+	}()
 	if s.health, err = newChecker(s); err != nil {
 		return fmt.Errorf("preparing the health checks: %w", err)
 	}
