@@ -136,5 +136,8 @@ func (o Options) checkJobs() error {
 // at its end is never much more than what is due.
 func maxBlock(retention time.Duration) time.Duration {
 	const shortest, longest = 2 * time.Hour, 31 * 24 * time.Hour
+	if retention == 0 {
+		return longest // Bounded by size alone.
+	}
 	return min(max(retention/10, shortest), longest)
 }

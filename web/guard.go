@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -28,12 +29,12 @@ func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 // whose name was made to point at 127.0.0.1 (DNS rebinding) from the user.
 func hostCheck(opts Options) echo.MiddlewareFunc {
 	listen, _, _ := net.SplitHostPort(opts.ListenAddress)
-	if opts.APIKey != "" || opts.AllowUnauthenticated || !isLoopback(listen) {
+	if opts.APIKey != "" || !isLoopback(listen) {
 		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
 	}
 	allowed := map[string]bool{listen: true}
 	if opts.ExternalURL != nil {
-		allowed[opts.ExternalURL.Hostname()] = true
+		allowed[strings.ToLower(opts.ExternalURL.Hostname())] = true
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -53,8 +54,14 @@ func hostCheck(opts Options) echo.MiddlewareFunc {
 
 // sameOrigin refuses requests that change something and come from a page of
 // another origin.
-func sameOrigin() echo.MiddlewareFunc {
+func sameOrigin(external *url.URL) echo.MiddlewareFunc {
 	protection := http.NewCrossOriginProtection()
+	if external != nil {
+		// Behind a proxy that changes the Host header, our page has this origin.
+		if err := protection.AddTrustedOrigin(strings.ToLower(external.Scheme + "://" + external.Host)); err != nil {
+			panic("web: external URL was not validated: " + err.Error())
+		}
+	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if err := protection.Check(c.Request()); err != nil {

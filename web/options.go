@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"strconv"
 	"time"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v3"
 )
 
 // Options are the settings of the HTTP server.
@@ -32,6 +35,8 @@ type Options struct {
 	ProtectMetrics bool
 	// ReadHeaderTimeout bounds the reading of a request's header.
 	ReadHeaderTimeout time.Duration
+	// BodyTimeout bounds the reading of a request's body.
+	BodyTimeout time.Duration
 	// IdleTimeout is how long a connection may stay open between requests.
 	IdleTimeout time.Duration
 	// ShutdownTimeout is how long requests in flight may take to end once
@@ -44,6 +49,7 @@ func DefaultOptions() Options {
 	return Options{
 		ListenAddress:     "127.0.0.1:5000",
 		ReadHeaderTimeout: 10 * time.Second,
+		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ShutdownTimeout:   30 * time.Second,
 	}
@@ -52,11 +58,21 @@ func DefaultOptions() Options {
 // Validate reports the first setting that the server cannot run with. The
 // names in its errors are those of the configuration file.
 func (o Options) Validate() error {
-	host, _, err := net.SplitHostPort(o.ListenAddress)
+	host, port, err := net.SplitHostPort(o.ListenAddress)
 	if err != nil {
 		return fmt.Errorf("web.listen_address: %q is not of the form host:port: %w", o.ListenAddress, err)
 	}
-	if !isLoopback(host) && o.APIKey == "" && !o.AllowUnauthenticated {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("web.listen_address: %q is not a port (0 to 65535)", port)
+	}
+	users, err := hasUsers(o.ConfigFile)
+	switch {
+	case err != nil:
+		return fmt.Errorf("web.config_file: %s: %w", o.ConfigFile, err)
+	case users && o.APIKey != "":
+		return fmt.Errorf("web.config_file: %s has basic_auth_users and there is an API key, too: "+
+			"a request can bring one of them only, so use either", o.ConfigFile)
+	case !isLoopback(host) && o.APIKey == "" && !users && !o.AllowUnauthenticated:
 		return fmt.Errorf("web.listen_address: %q can be reached from other machines and there is no API key: "+
 			"set HANCOCK_API_KEY, listen on 127.0.0.1, or set web.allow_unauthenticated", o.ListenAddress)
 	}
@@ -65,6 +81,7 @@ func (o Options) Validate() error {
 		value time.Duration
 	}{
 		{"web.read_header_timeout", o.ReadHeaderTimeout},
+		{"web.body_timeout", o.BodyTimeout},
 		{"web.idle_timeout", o.IdleTimeout},
 		{"web.shutdown_timeout", o.ShutdownTimeout},
 	} {
@@ -80,12 +97,27 @@ func (o Options) Validate() error {
 			return errors.New("web.external_url: must have no user, query or fragment")
 		}
 	}
-	if o.ConfigFile != "" {
-		if err := toolkit.Validate(o.ConfigFile); err != nil {
-			return fmt.Errorf("web.config_file: %s: %w", o.ConfigFile, err)
-		}
-	}
 	return nil
+}
+
+// hasUsers tells whether a file in exporter-toolkit's format, which is
+// validated, asks for a name and a password.
+func hasUsers(path string) (bool, error) {
+	if path == "" {
+		return false, nil
+	}
+	if err := toolkit.Validate(path); err != nil {
+		return false, err
+	}
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	var file struct {
+		Users map[string]string `yaml:"basic_auth_users"`
+	}
+	err = yaml.Unmarshal(src, &file)
+	return len(file.Users) > 0, err
 }
 
 // isLoopback tells whether only this machine can reach host. A name other

@@ -85,12 +85,13 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	e := s.echo
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.writeError
+	e.Use(bodyDeadline(opts.BodyTimeout))
 	e.Use(h.Outer...)
 	e.Use(
 		middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}),
 		securityHeaders,
 		hostCheck(opts),
-		sameOrigin(),
+		sameOrigin(opts.ExternalURL),
 		authenticate(opts),
 	)
 	s.registerProbes(e)

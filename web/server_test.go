@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +71,7 @@ func TestRequests(t *testing.T) {
 	open, keyed, closed := DefaultOptions(), withKey("sesame"), withKey("sesame")
 	closed.ProtectMetrics = true
 	named := DefaultOptions()
-	named.ExternalURL = &url.URL{Scheme: "https", Host: "soc.example.org"}
+	named.ExternalURL = &url.URL{Scheme: "https", Host: "SOC.example.org"}
 
 	bearer := func(key string) map[string]string { return map[string]string{"Authorization": "Bearer " + key} }
 	basic := map[string]string{"Authorization": "Basic YW55Ym9keTpzZXNhbWU="} // anybody:sesame
@@ -105,6 +107,8 @@ func TestRequests(t *testing.T) {
 		{"change from another origin", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403, "another origin", ""},
 		{"change from another origin, old browser", open, "POST", "/v1/chat", map[string]string{"Origin": "https://evil.example"}, 403, "another origin", ""},
 		{"read from another origin", open, "GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site"}, 200, "page", ""},
+		{"change from our page behind a proxy", named, "POST", "/v1/chat", map[string]string{"Host": "soc.example.org", "Origin": "https://soc.example.org"}, 200, "agent", ""},
+		{"change from our page by name behind a proxy", named, "POST", "/v1/chat", map[string]string{"Origin": "https://soc.example.org"}, 200, "agent", ""},
 		{"change from our page", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "same-origin"}, 200, "agent", ""},
 
 		{"agent without key", keyed, "POST", "/v1/chat", nil, 401, "bearer token", "sesame"},
@@ -150,6 +154,34 @@ func TestRequests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStalledBody sends a request whose body never comes: the refusal does, and
+// the connection is not held.
+func TestStalledBody(t *testing.T) {
+	s, _ := newServer(t, withKey("sesame"))
+	base, stop := start(t, s)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
+	require.NoError(t, err)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	answer, err := io.ReadAll(conn) // until the server closes it
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "401 Unauthorized")
+	require.NoError(t, stop())
+}
+
+// TestUsersOrKey refuses a configuration that no request can satisfy.
+func TestUsersOrKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web.yml")
+	require.NoError(t, os.WriteFile(path, []byte("basic_auth_users: {alice: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi}\n"), 0o600))
+	o := withKey("sesame")
+	o.ConfigFile = path
+	require.ErrorContains(t, o.Validate(), "basic_auth_users")
+	o.APIKey, o.ListenAddress = "", "0.0.0.0:5000"
+	require.NoError(t, o.Validate(), "users are an authentication, too")
 }
 
 // start serves on a free port until stop is called, which returns Serve's error.
@@ -297,6 +329,7 @@ func TestValidate(t *testing.T) {
 		{"open with a key", func(o *Options) { o.ListenAddress, o.APIKey = "0.0.0.0:5000", "k" }, ""},
 		{"open in so many words", func(o *Options) { o.ListenAddress, o.AllowUnauthenticated = ":5000", true }, ""},
 		{"IPv6 loopback", func(o *Options) { o.ListenAddress = "[::1]:5000" }, ""},
+		{"not a port", func(o *Options) { o.ListenAddress = "127.0.0.1:99999" }, "is not a port"},
 		{"no patience", func(o *Options) { o.ShutdownTimeout = 0 }, "web.shutdown_timeout"},
 		{"no scheme", func(o *Options) { o.ExternalURL = &url.URL{Path: "hancock.example"} }, "web.external_url"},
 		{"no such TLS file", func(o *Options) { o.ConfigFile = "missing.yml" }, "web.config_file: missing.yml"},

@@ -33,7 +33,7 @@ type question struct {
 // piece when it is streamed. What stands on standard input is part of it.
 func ask(ctx context.Context, inv invocation, stdin io.Reader, stdout io.Writer) error {
 	q := inv.question
-	message, err := q.message(stdin)
+	message, err := q.message(ctx, stdin)
 	if err != nil {
 		return usageError{err}
 	}
@@ -41,7 +41,7 @@ func ask(ctx context.Context, inv invocation, stdin io.Reader, stdout io.Writer)
 	if err != nil {
 		return err
 	}
-	base := cmp.Or(q.url, serverURL(inv.config))
+	base := cmp.Or(q.url, inv.config.Web.ExternalURL, listenURL(inv.config))
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(base, "/")+"/v1/chat", bytes.NewReader(body))
 	if err != nil {
 		return usageError{fmt.Errorf("--url: %w", err)}
@@ -72,12 +72,23 @@ func ask(ctx context.Context, inv invocation, stdin io.Reader, stdout io.Writer)
 }
 
 // message joins the words of the command line and standard input.
-func (q question) message(stdin io.Reader) (string, error) {
+func (q question) message(ctx context.Context, stdin io.Reader) (string, error) {
 	var piped []byte
 	if stdin != nil {
-		var err error
-		if piped, err = io.ReadAll(io.LimitReader(stdin, maxInput+1)); err != nil {
-			return "", fmt.Errorf("reading standard input: %w", err)
+		// A pipe that nobody closes must not outlive the wish to stop.
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			piped, err = io.ReadAll(io.LimitReader(stdin, maxInput+1))
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err != nil {
+				return "", fmt.Errorf("reading standard input: %w", err)
+			}
+		case <-ctx.Done():
+			return "", errors.New("stopped while reading standard input")
 		}
 		if len(piped) > maxInput {
 			return "", fmt.Errorf("standard input is larger than %s: pass less, for example with tail", config.Bytes(maxInput))
@@ -135,11 +146,8 @@ func apiFailure(resp *http.Response) error {
 	return fmt.Errorf("%s (status %d, request %s)", e.Error, resp.StatusCode, e.RequestID)
 }
 
-// serverURL is where the configuration says that a server listens.
-func serverURL(c config.Config) string {
-	if c.Web.ExternalURL != "" {
-		return c.Web.ExternalURL
-	}
+// listenURL is where the configuration says that a server listens.
+func listenURL(c config.Config) string {
 	host, port, err := net.SplitHostPort(c.Web.ListenAddress)
 	if ip, parseErr := netip.ParseAddr(host); err != nil || host == "" || parseErr == nil && ip.IsUnspecified() {
 		host = "localhost"

@@ -25,6 +25,7 @@ func TestAsk(t *testing.T) {
 		{"stream", "", []string{"--stream", "--mode=soc", "what is this"}, "to: what is this\n", ""},
 		{"piped", "Failed password for root", []string{"--mode", "soc", "triage this"}, "to: triage this\n\nFailed password for root\n", ""},
 		{"only piped", "Failed password", nil, "to: Failed password\n", ""},
+		{"a word with @", "", []string{"@everyone what is this"}, "to: @everyone what is this\n", ""},
 		{"nothing", "", nil, "", "hancock: ask what? "},
 		{"unknown mode", "", []string{"--mode=hacking", "x"}, "", "hancock: enum value must be one of pentest,soc"},
 		{"model fails", "", []string{"fail"}, "", "(status 502, request "},

@@ -12,9 +12,15 @@ import (
 type background struct {
 	// fail ends the process.
 	fail context.CancelCauseFunc
-	// patience is how long a part may take to stop.
+	// patience is how long all parts together may take to stop.
 	patience time.Duration
+	// deadline is set by the first part that is stopped. Parts are stopped one
+	// after the other by one goroutine.
+	deadline time.Time
 }
+
+// leastPatience is what a part gets when those before it took all the time.
+const leastPatience = 200 * time.Millisecond
 
 // partError is the failure of a part that nobody asked to stop.
 type partError struct{ error }
@@ -40,7 +46,10 @@ func (b *background) start(name string, part func(context.Context) error) (stop 
 	}()
 	return func(result *error) {
 		cancel()
-		patience := time.NewTimer(b.patience)
+		if b.deadline.IsZero() {
+			b.deadline = time.Now().Add(b.patience)
+		}
+		patience := time.NewTimer(max(time.Until(b.deadline), leastPatience))
 		defer patience.Stop()
 		select {
 		case err := <-done:

@@ -26,7 +26,7 @@ func healthcheck(ctx context.Context, inv invocation, stdout io.Writer) error {
 		// need not have.
 		client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // See above.
 	}
-	line, err := health.Probe(ctx, cmp.Or(inv.url, serverURL(inv.config)), client)
+	line, err := health.Probe(ctx, cmp.Or(inv.url, listenURL(inv.config)), client)
 	if err != nil {
 		return err
 	}

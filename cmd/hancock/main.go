@@ -6,6 +6,8 @@ package main
 import (
 	"io"
 	"os"
+
+	"github.com/alecthomas/kingpin/v2"
 )
 
 // stdin is standard input when something is piped into it, nil when a person
@@ -18,5 +20,7 @@ func stdin() io.Reader {
 }
 
 func main() {
+	// An argument that begins with @ is a word, not a file of further arguments.
+	kingpin.EnableFileExpansion = false
 	os.Exit(run(os.Args[1:], os.Getenv, streams{in: stdin(), out: os.Stdout, err: os.Stderr}))
 }

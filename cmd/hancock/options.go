@@ -29,12 +29,14 @@ import (
 type options struct {
 	logLevel slog.Level
 	log      requestlog.Options
-	web      web.Options
-	llm      llm.Options
-	agent    agent.Options
-	health   health.Options
-	tsdb     tsdb.Options
-	alerting alerting.Options
+	// stopParts is how long all parts together may take to stop.
+	stopParts time.Duration
+	web       web.Options
+	llm       llm.Options
+	agent     agent.Options
+	health    health.Options
+	tsdb      tsdb.Options
+	alerting  alerting.Options
 }
 
 // defaultConfig writes the defaults of all packages down as a configuration.
@@ -97,7 +99,11 @@ func compose(c config.Config) (options, error) {
 
 	o.web.ListenAddress, o.web.ConfigFile, o.web.APIKey = c.Web.ListenAddress, c.Web.ConfigFile, string(c.Web.APIKey)
 	o.web.AllowUnauthenticated, o.web.ProtectMetrics = c.Web.AllowUnauthenticated, c.Web.ProtectMetrics
-	o.web.ShutdownTimeout = time.Duration(c.Web.ShutdownTimeout)
+	// Most of the time to stop is for requests in flight; see background for the rest.
+	stop := time.Duration(c.Web.ShutdownTimeout)
+	o.web.ShutdownTimeout, o.stopParts = stop*2/3, stop/6
+	o.agent.Notify.DrainTimeout = min(o.agent.Notify.DrainTimeout, stop/12)
+	o.tsdb.FlushTimeout = min(o.tsdb.FlushTimeout, stop/12)
 	if c.Web.ExternalURL != "" {
 		o.web.ExternalURL, err = url.Parse(c.Web.ExternalURL)
 		fail("web.external_url", err)
@@ -118,7 +124,10 @@ func compose(c config.Config) (options, error) {
 
 	o.tsdb.Path, o.tsdb.Prometheus = c.Storage.Path, c.Prometheus
 	o.tsdb.Retention, o.tsdb.RetentionSize = time.Duration(c.Storage.Retention.Time), int64(c.Storage.Retention.Size)
-	o.tsdb.ScrapeInterval, o.tsdb.ScrapeTimeout = time.Duration(c.Storage.ScrapeInterval), min(time.Duration(c.Storage.ScrapeTimeout), time.Duration(c.Storage.ScrapeInterval))
+	o.tsdb.ScrapeInterval, o.tsdb.ScrapeTimeout = time.Duration(c.Storage.ScrapeInterval), time.Duration(c.Storage.ScrapeTimeout)
+	if c.Storage.ScrapeTimeout == defaultConfig().Storage.ScrapeTimeout {
+		o.tsdb.ScrapeTimeout = min(o.tsdb.ScrapeTimeout, o.tsdb.ScrapeInterval) // A short interval needs no second setting.
+	}
 	o.tsdb.QueryTimeout, o.tsdb.QueryMaxSamples = time.Duration(c.Storage.Query.Timeout), c.Storage.Query.MaxSamples
 	o.tsdb.QueryConcurrency, o.tsdb.QueryLookback = c.Storage.Query.MaxConcurrency, time.Duration(c.Storage.Query.LookbackDelta)
 
@@ -131,6 +140,7 @@ func compose(c config.Config) (options, error) {
 	o.alerting.EvaluationInterval = time.Duration(c.Alerting.EvaluationInterval)
 	if c.Prometheus != nil {
 		o.alerting.ExternalLabels = c.Prometheus.GlobalConfig.ExternalLabels
+		o.alerting.QueryOffset = time.Duration(c.Prometheus.GlobalConfig.RuleQueryOffset)
 	}
 
 	if err := errors.Join(errs...); err != nil {

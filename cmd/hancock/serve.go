@@ -37,13 +37,13 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	parts := background{fail: fail, patience: opts.web.ShutdownTimeout}
+	parts := background{fail: fail, patience: opts.stopParts}
 
 	s := services{opts: opts, logs: requestlog.NewLog(stderr, opts.logLevel), reg: newRegistry()}
 	s.log, s.quiet = s.logs.Logger(slog.LevelDebug), libraryLogger(s.logs, opts.logLevel)
 	slog.SetDefault(s.quiet.With("component", "library"))
 	for _, warning := range inv.config.Warnings {
-		s.log.Warn("setting has no effect", "detail", warning)
+		s.log.Warn("configuration", "detail", warning)
 	}
 	if _, err := memlimit.Set(); err != nil {
 		s.log.Debug("no memory limit of a container to respect", "error", err)

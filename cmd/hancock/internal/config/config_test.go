@@ -63,7 +63,7 @@ func TestLoad(t *testing.T) {
 
 func TestLoadInlinePrometheus(t *testing.T) {
 	path := write(t, t.TempDir(), "hancock.yml", `
-		storage: {scrape_timeout: 10s}
+		storage: {retention: {size: 1GB}}
 		prometheus:
 		  # a comment
 		# and one without margin
@@ -81,6 +81,20 @@ func TestLoadInlinePrometheus(t *testing.T) {
 	require.Equal(t, Duration(3*time.Second), c.Alerting.EvaluationInterval, "Hancock's own section counts more")
 	require.Len(t, c.Warnings, 1)
 	require.Contains(t, c.Warnings[0], "prometheus.tracing")
+}
+
+// TestScrapeTimeout says which of three places counts.
+func TestScrapeTimeout(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"storage: {scrape_timeout: 3s}\nprometheus: {global: {scrape_interval: 5s, scrape_timeout: 4s}}\n": 3 * time.Second,
+		"prometheus: {global: {scrape_interval: 5s, scrape_timeout: 4s}}\n":                                4 * time.Second,
+		"prometheus: {global: {scrape_interval: 5s}}\n":                                                    5 * time.Second,
+		"storage: {scrape_interval: 1m}\n":                                                                 10 * time.Second,
+	} {
+		c, err := Load(write(t, t.TempDir(), "hancock.yml", text), defaults())
+		require.NoError(t, err)
+		require.Equal(t, Duration(want), c.Storage.ScrapeTimeout, text)
+	}
 }
 
 func TestLoadOfNothing(t *testing.T) {
@@ -104,6 +118,8 @@ func TestLoadErrors(t *testing.T) {
 		{"text for a number", "agent:\n  rate_limit: many\n", ":2: a str `many` where a int is wanted"},
 		{"not YAML", "web:\n  - {\n", ":2: did not find expected node content"},
 		{"two documents", "web: {}\n---\nweb: {}\n", ": more than one YAML document"},
+		{"flow style", "web: {}\nprometheus: {global: {scrape_intervall: 5s}}\n", `:2: prometheus: unknown field "scrape_intervall"`},
+		{"empty path", "web: {}\nprometheus: ''\n", `:2: a mapping or the path of a file is wanted here`},
 		{"section of the wrong kind", "prometheus: [1]\n", `:1: a mapping or the path of a file is wanted here`},
 		{"missing file", "web: {}\nprometheus: nowhere.yml\n", `:2: open `},
 		{"unknown field of Prometheus", "web: {}\nprometheus:\n  global:\n    scrape_intervall: 5s\n", `:4: prometheus: unknown field "scrape_intervall"`},

@@ -43,7 +43,8 @@ func parse(src []byte, path string, defaults Config) (Config, error) {
 	cfg := defaults
 	doc := file{Web: cfg.Web, Agent: cfg.Agent, Storage: cfg.Storage, Alerting: cfg.Alerting}
 	// What is still like this afterwards was not written in the file.
-	doc.Storage.Path, doc.Storage.ScrapeInterval, doc.Alerting.EvaluationInterval = "", unset, unset
+	doc.Storage.Path, doc.Alerting.EvaluationInterval = "", unset
+	doc.Storage.ScrapeInterval, doc.Storage.ScrapeTimeout = unset, unset
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	dec.KnownFields(true)
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
@@ -65,6 +66,10 @@ func parse(src []byte, path string, defaults Config) (Config, error) {
 	if cfg.Storage.ScrapeInterval == unset {
 		cfg.Storage.ScrapeInterval = defaults.Storage.ScrapeInterval
 	}
+	if cfg.Storage.ScrapeTimeout == unset {
+		// Short intervals need no second setting.
+		cfg.Storage.ScrapeTimeout = min(defaults.Storage.ScrapeTimeout, cfg.Storage.ScrapeInterval)
+	}
 	if cfg.Alerting.EvaluationInterval == unset {
 		cfg.Alerting.EvaluationInterval = defaults.Alerting.EvaluationInterval
 	}
@@ -81,18 +86,18 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	}
 	p, err := promconfig.Load(s.text, promslog.NewNopLogger())
 	if err != nil {
-		return place(s.path, s.prefix("prometheus"), err)
+		return s.place("prometheus", err)
 	}
 	p.SetDirectory(filepath.Dir(s.path))
 	// Scrape configurations are completed and checked only when asked for.
 	if _, err := p.GetScrapeConfigs(); err != nil {
-		return place(s.path, s.prefix("prometheus"), err)
+		return s.place("prometheus", err)
 	}
 	c.Prometheus = p
 	c.RuleFiles = p.RuleFiles
 	var written map[string]yaml.Node
 	if err := errors.Join(yaml.Unmarshal([]byte(s.text), &written), c.applyGlobals(s.text)); err != nil {
-		return place(s.path, s.prefix("prometheus"), err)
+		return s.place("prometheus", err)
 	}
 	for name, why := range map[string]string{
 		"alerting": "external Alertmanagers are not notified yet",
@@ -102,6 +107,9 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 		if _, ok := written[name]; ok {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.%s has no effect: %s", name, why))
 		}
+	}
+	if _, ok := written["storage"]; ok {
+		c.Warnings = append(c.Warnings, "prometheus.storage counts more than storage.retention and the flags --storage.retention")
 	}
 	return nil
 }
@@ -113,7 +121,7 @@ func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
 	}
 	a, err := amconfig.Load(s.text)
 	if err != nil {
-		return place(s.path, s.prefix("alertmanager"), err)
+		return s.place("alertmanager", err)
 	}
 	c.Alertmanager = a
 	c.Warnings = append(c.Warnings, "alertmanager has no effect: it is checked, but nobody outside is notified yet")
@@ -135,10 +143,9 @@ func (c *Config) applyGlobals(text string) error {
 	}
 	if v := written.Global.ScrapeInterval; v != nil && c.Storage.ScrapeInterval == unset {
 		c.Storage.ScrapeInterval = *v
-		c.Storage.ScrapeTimeout = min(c.Storage.ScrapeTimeout, *v)
-		if t := written.Global.ScrapeTimeout; t != nil {
-			c.Storage.ScrapeTimeout = *t
-		}
+	}
+	if v := written.Global.ScrapeTimeout; v != nil && c.Storage.ScrapeTimeout == unset {
+		c.Storage.ScrapeTimeout = *v
 	}
 	if v := written.Global.EvaluationInterval; v != nil && c.Alerting.EvaluationInterval == unset {
 		c.Alerting.EvaluationInterval = *v
@@ -150,14 +157,23 @@ func (c *Config) applyGlobals(text string) error {
 type section struct {
 	text, path string
 	inline     bool
+	// line is the one to name for every error, where the text's own lines are
+	// not those of the file; 0 where they are.
+	line int
 }
 
-// prefix names the section where it does not have a file of its own.
-func (s *section) prefix(name string) string {
-	if s.inline {
-		return name
+// place is an error of the section's own parser, which names the section where
+// it does not have a file of its own.
+func (s *section) place(name string, err error) error {
+	switch {
+	case !s.inline:
+		return place(s.path, "", err)
+	case s.line == 0:
+		return place(s.path, name, err)
+	default:
+		_, what, _ := strings.Cut(place("", name, err).Error(), ": ")
+		return fmt.Errorf("%s:%d: %s", s.path, s.line, what)
 	}
-	return ""
 }
 
 // readSection returns the text of a section: that of the file it names, or its
@@ -167,7 +183,7 @@ func readSection(src []byte, path string, n *yaml.Node) (*section, error) {
 	switch {
 	case n.Kind == 0 || n.Tag == "!!null":
 		return nil, nil
-	case n.Kind == yaml.ScalarNode:
+	case n.Kind == yaml.ScalarNode && n.Value != "":
 		name := relativeTo(filepath.Dir(path), n.Value)
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -181,7 +197,7 @@ func readSection(src []byte, path string, n *yaml.Node) (*section, error) {
 		if err != nil {
 			return nil, place(path, "", err)
 		}
-		return &section{text: string(text), path: path, inline: true}, nil
+		return &section{text: string(text), path: path, inline: true, line: n.Line}, nil
 	}
 	indent := n.Column - 1
 	var b strings.Builder

@@ -135,6 +135,9 @@ func (t *Traffic) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		if ctx.Err() != nil {
+			return nil // The place became free because the end cut a request off.
+		}
 		d := cards.next()
 		wg.Go(func() {
 			defer func() { <-places }()
