@@ -155,6 +155,12 @@ func TestBuiltinRules(t *testing.T) {
 			[]moment{firing(10 * minute), firing(11*minute + 30*second), firing(15 * minute)},
 		},
 		{
+			// The process starts anew at 17m15s. What is older than five minutes is of the one before.
+			"a start after seven minutes of nothing", "HancockNoTraffic",
+			series("hancock_requests_total", "0+1x40 _x28 0x60") + series("process_start_time_seconds", "0x40 _x28 1035x60"),
+			[]moment{quiet(10 * minute), quiet(17*minute + 30*second), quiet(22 * minute), firing(22*minute + 30*second)},
+		},
+		{
 			"a gap of twenty minutes", "HancockNoTraffic",
 			series("hancock_requests_total", "0+1x40 stale _x79 0x60"), // Back at 30m15s.
 			append([]moment{quiet(10 * minute), quiet(30*minute + 15*second), quiet(34 * minute)}, firing(35*minute+30*second)),
