@@ -79,15 +79,18 @@ func TestMetricsOfTheBackends(t *testing.T) {
 			"tokens_total{model=test-model,provider=ollama,type=output}":         3,
 			"cost_total{model=test-model,provider=ollama}":                       (7*2 + 3*10) / 1e6,
 		}},
-		{"retries, then the fallback", later(99, http.StatusServiceUnavailable), later(1, http.StatusBadGateway), ask, 200, map[string]float64{
+		{"retries, then the fallback", later(99, http.StatusServiceUnavailable), llmtest.Say("at last"), ask, 200, map[string]float64{
 			"errors_total{kind=unavailable,provider=ollama}":  3,
 			"retries_total{kind=unavailable,provider=ollama}": 2,
-			"errors_total{kind=unavailable,provider=openai}":  1,
-			"retries_total{kind=unavailable,provider=openai}": 1,
 			"fallbacks_total": 1,
 			"answers_total{finish_reason=stop,model=cloud-model,provider=openai}": 1,
 			"tokens_total{model=cloud-model,provider=openai,type=input}":          7,
 			"tokens_total{model=cloud-model,provider=openai,type=output}":         3,
+		}},
+		{"no retry of the fallback", llmtest.JSON(500, `{}`), later(1, http.StatusBadGateway), ask, 502, map[string]float64{
+			"errors_total{kind=unavailable,provider=ollama}": 1,
+			"errors_total{kind=unavailable,provider=openai}": 1,
+			"fallbacks_total": 1,
 		}},
 		{"wrong key", llmtest.JSON(401, `{}`), nil, ask, 502, map[string]float64{
 			"errors_total{kind=auth,provider=ollama}": 1,

@@ -43,8 +43,9 @@ type Options struct {
 	Timeout time.Duration
 	// ConnectTimeout is how long connecting, TLS included, may take.
 	ConnectTimeout time.Duration
-	// MaxRetries is how often one backend is asked again after a failure that
-	// may pass; 0 for never. All of it happens within Timeout.
+	// MaxRetries is how often the chosen backend is asked again after a failure
+	// that may pass; 0 for never. All of it happens within Timeout. The
+	// fallback is asked once.
 	MaxRetries int
 	// RetryWait is how long the first retry waits, half of it by chance. Each
 	// further one waits twice as long, up to maxRetryWait, and none less than

@@ -18,8 +18,9 @@ const (
 	maxRetryWait = 8 * time.Second
 )
 
-// askBackend asks the i-th backend, and again while its failures may pass,
-// nothing of an answer was handed on, and another try fits into the timeout.
+// askBackend asks the i-th backend. The chosen one is asked again while its
+// failures may pass, nothing of an answer was handed on, and another try fits
+// into the timeout; the fallback is asked once.
 func (c *Client) askBackend(ctx context.Context, r Request, i int, ask asking) (Answer, bool, *Error) {
 	b := c.backends[i]
 	deadline := time.Now().Add(b.timeout)
@@ -31,7 +32,7 @@ func (c *Client) askBackend(ctx context.Context, r Request, i int, ask asking) (
 		at.Duration, at.Usage, at.Err = time.Since(start), answer.Usage, err
 		if err == nil {
 			at.Finish = answer.Finish
-		} else if err.passing && !started && n < c.retries {
+		} else if err.passing && !started && i == 0 && n < c.retries {
 			at.RetryIn = c.pause(ctx, n, err.retryAfter, deadline)
 		}
 		b.saw(err)

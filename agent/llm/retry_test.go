@@ -143,13 +143,13 @@ func TestRetryFitsIntoTheDeadline(t *testing.T) {
 func TestRetriesAreExhaustedThenTheFallback(t *testing.T) {
 	bothWays(t, func(t *testing.T, stream bool) {
 		server := llmtest.New(t, refuse(99, http.StatusServiceUnavailable, ""))
-		cloud := llmtest.New(t, refuse(1, http.StatusTooManyRequests, ""))
+		cloud := llmtest.New(t, llmtest.Say("from the cloud"))
 		c, _ := newClient(t, withFallback(options(server.URL, patience), cloud.URL))
 		a, attempts, err := observed(t.Context(), c, stream)
 		require.NoError(t, err)
 		require.Equal(t, "openai", a.Provider)
 		require.Len(t, server.Requests(), 3)
-		require.Len(t, cloud.Requests(), 2)
+		require.Len(t, cloud.Requests(), 1)
 		var fallbacks, retries int
 		for _, at := range attempts {
 			if at.Fallback && at.RetryOf == "" {
@@ -159,8 +159,22 @@ func TestRetriesAreExhaustedThenTheFallback(t *testing.T) {
 				retries++
 			}
 		}
-		require.Equal(t, 1, fallbacks, "one change to the fallback, whatever its retries")
-		require.Equal(t, 3, retries)
+		require.Equal(t, 1, fallbacks)
+		require.Equal(t, 2, retries)
+	})
+}
+
+func TestTheFallbackIsAskedOnce(t *testing.T) {
+	bothWays(t, func(t *testing.T, stream bool) {
+		server := llmtest.New(t, llmtest.JSON(http.StatusInternalServerError, `{}`))
+		cloud := llmtest.New(t, refuse(1, http.StatusTooManyRequests, ""))
+		c, _ := newClient(t, withFallback(options(server.URL, patience), cloud.URL))
+		_, attempts, err := observed(t.Context(), c, stream)
+		require.Equal(t, llm.RateLimited, llm.KindOf(err))
+		require.Len(t, cloud.Requests(), 1)
+		require.Len(t, attempts, 2)
+		require.True(t, attempts[1].Fallback)
+		require.Zero(t, attempts[1].RetryIn)
 	})
 }
 
