@@ -51,6 +51,8 @@ type settings struct {
 	inFlight int
 	// fallback, if not nil, answers as OpenAI.
 	fallback llmtest.Reply
+	// http2 serves with TLS and HTTP/2.
+	http2 bool
 	// url, if not empty, is asked instead of a backend of our own.
 	url string
 }
@@ -91,12 +93,18 @@ func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	a.agent.Register(e)
 	e.GET("/health", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
 	e.GET("/v1/panic", func(echo.Context) error { panic("boom") })
-	server := httptest.NewServer(e)
+	server := httptest.NewUnstartedServer(e)
+	a.client = &http.Client{Transport: &http.Transport{}}
+	if s.http2 {
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		a.client = server.Client()
+	} else {
+		server.Start()
+	}
 	a.url = server.URL
-	transport := &http.Transport{}
-	a.client = &http.Client{Transport: transport}
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		a.client.CloseIdleConnections()
 		server.Close()
 		require.NoError(t, a.agent.Close())
 		require.NoError(t, client.Close())

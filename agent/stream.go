@@ -18,7 +18,6 @@ func (a *Agent) stream(c echo.Context, question llm.Request) error {
 	ctx := c.Request().Context()
 	requestlog.Add(ctx, requestlog.Stream())
 	events := &eventWriter{c: c, timeout: a.opts.ClientTimeout}
-	defer events.close()
 	answer, err := a.backend.Stream(ctx, question, func(piece string) error {
 		return events.send(delta{Delta: piece})
 	})
@@ -87,13 +86,8 @@ func (w *eventWriter) send(event any) error {
 	if err := control.Flush(); err != nil {
 		return fmt.Errorf("flushing an event: %w", err)
 	}
+	// The next piece may take its time: HTTP/2 ends a stream whose deadline
+	// passes even while nothing is written.
+	_ = control.SetWriteDeadline(time.Time{})
 	return nil
-}
-
-// close takes the deadline off the connection, which goes on to serve other
-// requests.
-func (w *eventWriter) close() {
-	if w.started {
-		_ = http.NewResponseController(w.c.Response().Writer).SetWriteDeadline(time.Time{})
-	}
 }

@@ -158,3 +158,28 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 	<-deadline.C
 	require.Equal(t, http.StatusOK, a.post("/v1/chat", `{"message":"hi"}`).status)
 }
+
+// The deadline is that of a write and not that of the pause before the next one.
+func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			goOn := make(chan struct{})
+			a := newAPI(t, func(c *llmtest.Call) {
+				c.Piece("one")
+				<-goOn
+				llmtest.Say("two")(c)
+			}, func(s *settings) { s.agent.ClientTimeout, s.http2 = timeout, http2 })
+			res := a.open(t.Context(), `{"message":"hi","stream":true}`)
+			require.Equal(t, http2, res.ProtoMajor == 2)
+			lines := bufio.NewReader(res.Body)
+			_, err := lines.ReadString('\n')
+			require.NoError(t, err)
+			<-time.After(3 * timeout)
+			close(goOn)
+			rest, err := io.ReadAll(lines)
+			require.NoError(t, err)
+			require.Contains(t, string(rest), `{"done":true,"response":"onetwo"}`)
+		})
+	}
+}
