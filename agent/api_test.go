@@ -276,6 +276,44 @@ func TestFallback(t *testing.T) {
 	require.NotContains(t, moved, "hancock_errors_total")
 }
 
+// The line tells of the call that ended the request, and not what a backend
+// that failed before it has read and written.
+func TestLogOfARequestThatAskedTwoBackends(t *testing.T) {
+	empty := func(c *llmtest.Call) {
+		if c.Request.Stream {
+			c.Event(`{"choices":[{"delta":{"content":"","reasoning":"hm"}}]}`)
+			c.Event(`{"choices":[{"delta":{},"finish_reason":"stop"}]}`)
+			c.Event(`{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}`)
+			c.Event("[DONE]")
+			return
+		}
+		llmtest.JSON(http.StatusOK, `{"choices":[{"message":{"content":""}}],"usage":{"prompt_tokens":7,"completion_tokens":3}}`)(c)
+	}
+	for _, tc := range []struct {
+		name, path, body string
+		fallback         llmtest.Reply
+		status           int
+	}{
+		{"answer", "/v1/chat", ask, llmtest.JSON(http.StatusOK, `{"choices":[{"message":{"content":"x"}}]}`), http.StatusOK},
+		{"failure", "/v1/chat", ask, llmtest.JSON(http.StatusUnauthorized, `{}`), http.StatusBadGateway},
+		{"failure of a stream", "/v1/chat", askStream, llmtest.JSON(http.StatusUnauthorized, `{}`), http.StatusBadGateway},
+		{"webhook", "/v1/webhook", `{"alert":"x"}`, llmtest.JSON(http.StatusUnauthorized, `{}`), http.StatusBadGateway},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newAPI(t, empty, func(s *settings) { s.fallback = tc.fallback })
+			got := a.do(http.MethodPost, tc.path, tc.body, "X-Request-ID", "req-two")
+			require.Equal(t, tc.status, got.status, got.body)
+			line := a.completed("req-two")
+			require.Equal(t, "cloud-model", line["model"])
+			require.Equal(t, "openai", line["backend"])
+			for _, key := range []string{"input_tokens", "output_tokens", "time_to_first_token_ms"} {
+				require.NotContains(t, line, key)
+			}
+			require.InDelta(t, 7, a.moved()["hancock_llm_tokens_total{model=test-model,provider=ollama,type=input}"], 0)
+		})
+	}
+}
+
 func TestShuttingDown(t *testing.T) {
 	a := newAPI(t, llmtest.Say("ok"))
 	require.NoError(t, a.agent.Close())

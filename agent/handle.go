@@ -28,11 +28,10 @@ func (a *Agent) handle(t task) echo.HandlerFunc {
 			return err
 		}
 		ctx := c.Request().Context()
-		question := a.question(ctx, t, in)
 		if in.stream {
-			return a.stream(c, question)
+			return a.stream(c, t, in)
 		}
-		answer, err := a.backend.Chat(ctx, question)
+		answer, err := a.chat(ctx, t, in)
 		if err != nil {
 			return a.failure(ctx, err)
 		}
@@ -52,8 +51,17 @@ func (a *Agent) understand(c echo.Context, t task, body []byte) (input, error) {
 	return in, err
 }
 
-// question is what the model is asked.
-func (a *Agent) question(ctx context.Context, t task, in input) llm.Request {
+// chat asks for a whole answer.
+func (a *Agent) chat(ctx context.Context, t task, in input) (llm.Answer, error) {
+	var last llm.Attempt
+	answer, err := a.backend.Chat(ctx, a.question(ctx, t, in, &last))
+	ended(ctx, last)
+	return answer, err
+}
+
+// question is what the model is asked. The newest call to a backend is put
+// into last.
+func (a *Agent) question(ctx context.Context, t task, in input, last *llm.Attempt) llm.Request {
 	messages := make([]llm.Message, 0, len(in.history)+2)
 	messages = append(messages, llm.Message{Role: llm.System, Content: systemPrompt(in.mode)})
 	messages = append(messages, in.history...)
@@ -64,19 +72,16 @@ func (a *Agent) question(ctx context.Context, t task, in input) llm.Request {
 		Temperature: t.sampling.temperature,
 		TopP:        t.sampling.topP,
 		MaxTokens:   t.sampling.maxTokens,
-		Observe:     func(at llm.Attempt) { a.observe(ctx, in.mode, at) },
+		Observe: func(at llm.Attempt) {
+			*last = at
+			a.observe(ctx, in.mode, at)
+		},
 	}
 }
 
 // observe counts one call to a backend and logs it when it failed.
 func (a *Agent) observe(ctx context.Context, mode string, at llm.Attempt) {
 	a.metrics.asked(mode, at, requestlog.ID(ctx))
-	if at.FirstToken > 0 {
-		requestlog.Add(ctx, requestlog.FirstToken(at.FirstToken))
-	}
-	if u := at.Usage; u != nil {
-		requestlog.Add(ctx, requestlog.InputTokens(u.Prompt), requestlog.OutputTokens(u.Completion))
-	}
 	if at.Err == nil {
 		return
 	}
@@ -91,6 +96,17 @@ func (a *Agent) observe(ctx context.Context, mode string, at llm.Attempt) {
 		slog.String("provider", at.Provider), slog.String("model", at.Model), slog.String("mode", mode),
 		slog.String("kind", string(at.Err.Kind)), slog.Float64("duration_seconds", at.Duration.Seconds()), slog.Float64("retry_in_seconds", at.RetryIn.Seconds()),
 		slog.String("error", at.Err.Error()))
+}
+
+// ended notes on the request's log line what the call that ended the request
+// took. Those before it went to another backend or brought nothing.
+func ended(ctx context.Context, last llm.Attempt) {
+	if last.FirstToken > 0 {
+		requestlog.Add(ctx, requestlog.FirstToken(last.FirstToken))
+	}
+	if u := last.Usage; u != nil {
+		requestlog.Add(ctx, requestlog.InputTokens(u.Prompt), requestlog.OutputTokens(u.Completion))
+	}
 }
 
 // answered notes on the request's log line who answered.

@@ -14,13 +14,15 @@ import (
 
 // stream answers with server-sent events. Nothing is sent before the first
 // piece is there: until then a failure is an ordinary error.
-func (a *Agent) stream(c echo.Context, question llm.Request) error {
+func (a *Agent) stream(c echo.Context, t task, in input) error {
 	ctx := c.Request().Context()
 	requestlog.Add(ctx, requestlog.Stream())
 	events := &eventWriter{c: c, timeout: a.opts.ClientTimeout}
-	answer, err := a.backend.Stream(ctx, question, func(piece string) error {
+	var last llm.Attempt
+	answer, err := a.backend.Stream(ctx, a.question(ctx, t, in, &last), func(piece string) error {
 		return events.send(delta{Delta: piece})
 	})
+	ended(ctx, last)
 	if err == nil {
 		a.answered(ctx, answer)
 		err = events.send(done{Done: true, Response: answer.Text})

@@ -42,7 +42,7 @@ func (a *Agent) webhook(t task) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		answer, err := a.backend.Chat(ctx, a.question(ctx, t, in))
+		answer, err := a.chat(ctx, t, in)
 		if err != nil {
 			outcome = eventOf(err)
 			if errors.Is(err, llm.ErrEmpty) {
