@@ -33,8 +33,9 @@ type Options struct {
 	RateLimit int
 	// MaxBodyBytes bounds a request's body.
 	MaxBodyBytes int64
-	// Prices are what the models cost, by their ids; those of no price cost
-	// nothing that is counted. Without any there is no metric of the cost.
+	// Prices are what the models cost, by their ids or short names; those of
+	// no price cost nothing that is counted. Without any there is no metric of
+	// the cost.
 	Prices map[string]Price
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
@@ -124,8 +125,12 @@ func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Log
 		return nil, err
 	}
 	a := &Agent{opts: opts, backend: backend, tasks: tasks(), log: log, started: time.Now()}
+	prices, unused := pricesOf(backend.Targets(), opts.Prices)
+	if len(unused) > 0 {
+		log.Warn("prices of models that are not configured are not used", "event", "prices_unused", "models", unused)
+	}
 	var err error
-	if a.metrics, err = newMetrics(reg, a.routes(), backend, opts.Prices); err != nil {
+	if a.metrics, err = newMetrics(reg, a.routes(), backend, prices); err != nil {
 		return nil, fmt.Errorf("registering the agent's metrics: %w", err)
 	}
 	a.backend = measured{Backend: backend, metrics: a.metrics.llm, stopping: &a.stopping}

@@ -53,6 +53,8 @@ type settings struct {
 	fallback llmtest.Reply
 	// http2 serves with TLS and HTTP/2.
 	http2 bool
+	// model, if not empty, is asked instead of test-model.
+	model string
 	// url, if not empty, is asked instead of a backend of our own.
 	url string
 }
@@ -70,6 +72,9 @@ func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 
 	lo := llm.DefaultOptions()
 	lo.Ollama = llm.Endpoint{BaseURL: a.backend.URL, APIKey: "sk-backend", Model: "test-model", CoderModel: "test-coder"}
+	if s.model != "" {
+		lo.Ollama.Model = s.model
+	}
 	if s.url != "" {
 		lo.Ollama.BaseURL = s.url
 	}

@@ -45,7 +45,7 @@ type metrics struct {
 
 // newMetrics registers the metrics and makes every label set that is known
 // beforehand, so that rate() sees the first request.
-func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, prices map[string]Price) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, prices map[llm.Target]Price) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hancock_requests_total",

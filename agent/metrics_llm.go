@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +26,31 @@ func (p Price) validate() error {
 		}
 	}
 	return nil
+}
+
+// pricesOf are the prices of the models that may answer, of a table whose keys
+// are their ids or short names; an id counts before a short name. The keys of
+// no such model are unused.
+func pricesOf(targets []llm.Target, table map[string]Price) (prices map[llm.Target]Price, unused []string) {
+	prices = make(map[llm.Target]Price)
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		used := false
+		for _, t := range targets {
+			switch {
+			case key == t.Model:
+				prices[t], used = table[key], true
+			case llm.Aliases(t.Provider)[key] == t.Model:
+				used = true
+				if _, ok := table[t.Model]; !ok {
+					prices[t] = table[key]
+				}
+			}
+		}
+		if !used {
+			unused = append(unused, key)
+		}
+	}
+	return prices, unused
 }
 
 // The values of hancock_llm_tokens_total's type.
@@ -53,12 +80,12 @@ type llmMetrics struct {
 	firstToken   *prometheus.HistogramVec
 	perToken     *prometheus.HistogramVec
 	cost         *prometheus.CounterVec // nil without prices
-	prices       map[string]Price
+	prices       map[llm.Target]Price
 	targets      map[llm.Target]bool
 	providers    map[string]bool
 }
 
-func newLLMMetrics(reg prometheus.Registerer, targets []llm.Target, prices map[string]Price) (*llmMetrics, error) {
+func newLLMMetrics(reg prometheus.Registerer, targets []llm.Target, prices map[llm.Target]Price) (*llmMetrics, error) {
 	model := []string{"provider", "model"}
 	m := &llmMetrics{
 		tokens: counters("hancock_llm_tokens_total",
@@ -131,7 +158,7 @@ func (m *llmMetrics) initialise(targets []llm.Target) {
 		for _, reason := range llm.Finishes() {
 			m.finished.WithLabelValues(t.Provider, t.Model, string(reason))
 		}
-		if _, ok := m.prices[t.Model]; ok {
+		if _, ok := m.prices[t]; ok {
 			m.cost.WithLabelValues(t.Provider, t.Model)
 		}
 	}
@@ -178,7 +205,7 @@ func (m *llmMetrics) used(at llm.Attempt, id prometheus.Labels) {
 	if at.Err == nil && at.FirstToken > 0 && out > 1 {
 		observeWithID(m.perToken.WithLabelValues(at.Provider, at.Model), (at.Duration-at.FirstToken).Seconds()/(out-1), id)
 	}
-	if p, ok := m.prices[at.Model]; ok {
+	if p, ok := m.prices[llm.Target{Provider: at.Provider, Model: at.Model}]; ok {
 		addWithID(m.cost.WithLabelValues(at.Provider, at.Model), (in*p.Input+out*p.Output)/1e6, id)
 	}
 }

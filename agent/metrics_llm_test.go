@@ -252,3 +252,28 @@ func TestPricesAreChecked(t *testing.T) {
 	o.Prices = map[string]agent.Price{"m": {Output: -1}}
 	require.ErrorContains(t, o.Validate(), "agent.prices: m: must be 0 or more")
 }
+
+// A price may stand under a model's short name, as its model may. What belongs
+// to no model is told when the agent starts.
+func TestPricesByShortName(t *testing.T) {
+	for name, tc := range map[string]struct {
+		prices map[string]agent.Price
+		want   float64
+		unused bool
+	}{
+		"short name":  {map[string]agent.Price{"mistral": {Input: 2, Output: 10}}, 44e-6, false},
+		"id":          {map[string]agent.Price{"mistral:7b": {Input: 2, Output: 10}}, 44e-6, false},
+		"both":        {map[string]agent.Price{"mistral": {Input: 1}, "mistral:7b": {Input: 2, Output: 10}}, 44e-6, false},
+		"other model": {map[string]agent.Price{"mistrall": {Input: 2}, "nim-mistral": {Input: 2}}, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.model, s.agent.Prices = "mistral", tc.prices })
+			require.Equal(t, http.StatusOK, a.post("/v1/chat", ask).status)
+			require.InDelta(t, tc.want, a.ofLLM()["cost_total{model=mistral:7b,provider=ollama}"], 1e-12)
+			require.Equal(t, tc.unused, strings.Contains(a.log.String(), `"event":"prices_unused"`))
+			if tc.unused {
+				require.Contains(t, a.log.String(), `"models":["mistrall","nim-mistral"]`)
+			}
+		})
+	}
+}
