@@ -136,6 +136,9 @@ func TestCardinalityFirewall(t *testing.T) {
 			method = methods[random.IntN(len(methods))]
 		}
 		address := fmt.Sprintf("2001:db8:%x:%x::1", random.Uint32()%0xffff, random.Uint32()%0xffff)
+		if random.IntN(10) == 0 { // more insistent ones than there are places
+			address = fmt.Sprintf("203.0.113.%d", random.IntN(40))
+		}
 		send(method, path, b, address)
 		if random.IntN(4) == 0 {
 			send(method, path, b, address) // and is refused

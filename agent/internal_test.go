@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -100,27 +99,6 @@ func TestTaskWithAFixedMode(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, "soc", in.mode)
 	require.Equal(t, "soc", modeOf(route{modes: []string{"soc"}}, &outcome{}))
-}
-
-func TestTopList(t *testing.T) {
-	l := newTopList(3)
-	var present []string
-	note := func(key string) bool {
-		kept, dropped := l.add(key)
-		present = slices.DeleteFunc(present, func(k string) bool { return slices.Contains(dropped, k) })
-		if kept && !slices.Contains(present, key) {
-			present = append(present, key)
-		}
-		require.LessOrEqual(t, len(present), 3)
-		require.Len(t, l.counts, len(present))
-		return kept
-	}
-	for i := range 1000 {
-		require.True(t, note("busy"))
-		require.True(t, note("busy"))
-		note(fmt.Sprint("crowd", i))
-	}
-	require.Contains(t, present, "busy")
 }
 
 // The number of allowances is bounded whatever the number of addresses, and a

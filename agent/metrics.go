@@ -23,8 +23,12 @@ const (
 	invalidMode = "invalid"
 )
 
-// topClients is how many clients have a value of their own in client_id.
-const topClients = 20
+// The first topClients addresses that were refused refusedOften times have a
+// value of their own in client_id from then on.
+const (
+	topClients   = 20
+	refusedOften = 50
+)
 
 // metrics are the agent's. The names without _total are the guide's.
 type metrics struct {
@@ -39,7 +43,7 @@ type metrics struct {
 	exemplars   exemplars
 	llm         *llmMetrics
 	routes      map[string]route
-	mu          sync.Mutex // guards clients and the series that follow it
+	mu          sync.Mutex // guards clients
 	clients     *topList
 }
 
@@ -73,14 +77,14 @@ func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, pric
 			[]string{"model", "operation"}),
 		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hancock_rate_limit_exceeded_total",
-			Help: "Requests refused by the rate limit, by endpoint and by client address (the busiest ones, the rest is other).",
+			Help: "Requests refused by the rate limit, by endpoint and by client address (the first 20 that were refused 50 times, the rest is other).",
 		}, []string{"endpoint", "client_id"}),
 		overflow: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hancock_label_overflow_total",
 			Help: "Label values outside of their set, which were counted as other or invalid, by label.",
 		}, []string{"label"}),
 		routes:  make(map[string]route),
-		clients: newTopList(topClients),
+		clients: newTopList(topClients, refusedOften),
 	}
 	memory, err := newMemoryGauge()
 	if err != nil {
@@ -152,11 +156,10 @@ func (m *metrics) observe(c echo.Context, o *outcome) {
 	if r, ok := m.routes[c.Path()]; ok {
 		endpoint = r.path
 		if len(r.modes) > 0 {
-			mode := modeOf(r, o)
-			if mode == invalidMode {
-				m.overflowed("mode")
-			}
-			m.byMode.WithLabelValues(mode).Inc()
+			m.byMode.WithLabelValues(modeOf(r, o)).Inc()
+		}
+		if o.foreignMode {
+			m.overflowed("mode")
 		}
 	} else {
 		m.overflowed("endpoint")
@@ -202,20 +205,16 @@ func (m *metrics) asked(mode string, at llm.Attempt, requestID string) {
 	}
 }
 
-// limited counts a request that the rate limit refused. A client that is no
-// longer among the busiest loses its series.
+// limited counts a request that the rate limit refused.
 func (m *metrics) limited(path, client string) {
 	endpoint := otherValue
 	if r, ok := m.routes[path]; ok {
 		endpoint = r.path
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	kept, dropped := m.clients.add(client)
-	for _, d := range dropped {
-		m.rateLimited.DeletePartialMatch(prometheus.Labels{"client_id": d})
-	}
-	if !kept {
+	known := m.clients.add(client)
+	m.mu.Unlock()
+	if !known {
 		m.overflowed("client_id")
 		client = otherValue
 	}
