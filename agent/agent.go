@@ -255,12 +255,14 @@ type outcome struct {
 	status int
 	// mode is empty until a handler has read it.
 	mode string
+	// foreignMode tells that the request named a mode which is none.
+	foreignMode bool
 }
 
 // setMode notes the mode that a request is in.
-func setMode(c echo.Context, mode string) {
+func setMode(c echo.Context, in input) {
 	if o, ok := c.Get(outcomeKey).(*outcome); ok {
-		o.mode = mode
+		o.mode, o.foreignMode = in.mode, in.foreignMode
 	}
 }
 

@@ -20,6 +20,8 @@ type input struct {
 	// mode is a known mode, or empty in the input of a request that was
 	// refused before its mode was known.
 	mode string
+	// foreignMode tells that the request named a mode which is none.
+	foreignMode bool
 	// text holds every text field of the task, with its default.
 	text    map[string]string
 	history []llm.Message
@@ -87,11 +89,10 @@ func (t task) decode(body []byte) (input, error) {
 		}
 	}
 	if t.mode == "" {
-		mode, err := t.decodeMode(object)
-		if err != nil {
+		var err error
+		if in.mode, in.foreignMode, err = t.decodeMode(object); err != nil {
 			return in, err
 		}
-		in.mode = mode
 	}
 	for _, f := range t.fields {
 		text, err := f.decode(object)
@@ -114,22 +115,23 @@ func (t task) decode(body []byte) (input, error) {
 	return in, err
 }
 
-// decodeMode returns the mode that the request asks for.
-func (t task) decodeMode(object map[string]json.RawMessage) (string, error) {
-	mode, err := field{name: "mode", fallback: DefaultMode}.decode(object)
+// decodeMode returns the mode that the request asks for, and whether it asks
+// for one that is none.
+func (t task) decodeMode(object map[string]json.RawMessage) (mode string, foreign bool, err error) {
+	mode, err = field{name: "mode", fallback: DefaultMode}.decode(object)
 	switch {
 	case err != nil:
-		return "", err
+		return "", true, err
 	case isMode(mode):
-		return mode, nil
+		return mode, false, nil
 	case t.lenient:
-		return DefaultMode, nil
+		return DefaultMode, true, nil
 	default:
 		const limit = 40
 		if len(mode) > limit {
 			mode = strings.ToValidUTF8(mode[:limit], "") + "…"
 		}
-		return "", badRequest(fmt.Sprintf("invalid mode '%s'; valid: %s", mode, strings.Join(Modes(), ", ")))
+		return "", true, badRequest(fmt.Sprintf("invalid mode '%s'; valid: %s", mode, strings.Join(Modes(), ", ")))
 	}
 }
 

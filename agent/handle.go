@@ -44,8 +44,8 @@ func (a *Agent) handle(t task) echo.HandlerFunc {
 // wrong.
 func (a *Agent) understand(c echo.Context, t task, body []byte) (input, error) {
 	in, err := t.decode(body)
+	setMode(c, in)
 	if in.mode != "" {
-		setMode(c, in.mode)
 		requestlog.Add(c.Request().Context(), requestlog.Mode(in.mode))
 	}
 	return in, err

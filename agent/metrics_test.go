@@ -202,7 +202,7 @@ func TestCountersAgreeWithTraffic(t *testing.T) {
 		"hancock_model_response_time_seconds{model=test-model,operation=soc}":  1,
 
 		"hancock_label_overflow_total{label=endpoint}":                                   2,
-		"hancock_label_overflow_total{label=mode}":                                       3,
+		"hancock_label_overflow_total{label=mode}":                                       2,
 		"hancock_llm_answers_total{finish_reason=stop,model=test-model,provider=ollama}": 3,
 		"hancock_llm_errors_total{kind=unavailable,provider=ollama}":                     1,
 		"hancock_llm_time_per_output_token_seconds{model=test-model,provider=ollama}":    1,
@@ -232,6 +232,43 @@ func TestCountersAgreeWithTraffic(t *testing.T) {
 	// The last of them are counted just after their answers have left.
 	require.Eventually(t, func() bool { return a.counters()["hancock_requests_total"] == 12*rounds }, waitFor, tick)
 	require.Equal(t, want, a.moved())
+}
+
+// Only a mode that a request names can be outside of the set of modes.
+func TestOverflowOfTheMode(t *testing.T) {
+	for _, tc := range []struct {
+		name, method, path, body, contentType string
+		status                                int
+		want                                  float64
+	}{
+		{"refused", "POST", "/v1/chat", `{"message":"hi","mode":"wizard"}`, "application/json", 400, 1},
+		{"no text", "POST", "/v1/chat", `{"message":"hi","mode":7}`, "application/json", 400, 1},
+		{"replaced", "POST", "/v1/ask", `{"question":"hi","mode":"wizard"}`, "application/json", 200, 1},
+		{"replaced, and refused for another reason", "POST", "/v1/ask", `{"mode":"wizard"}`, "application/json", 400, 1},
+		{"none", "POST", "/v1/chat", `{"message":"hi"}`, "application/json", 200, 0},
+		{"null", "POST", "/v1/chat", `{"message":"hi","mode":null}`, "application/json", 200, 0},
+		{"not asked for", "POST", "/v1/triage", `{"alert":"x","mode":"wizard"}`, "application/json", 200, 0},
+		{"malformed", "POST", "/v1/chat", `{"mode":"wizard"`, "application/json", 400, 0},
+		{"method", "GET", "/v1/chat", ``, "application/json", 405, 0},
+		{"media type", "POST", "/v1/chat", `{"message":"hi","mode":"wizard"}`, "text/plain", 415, 0},
+		{"too large", "POST", "/v1/chat", `{"message":"hi","mode":"wizard","x":"` + strings.Repeat("x", 100) + `"}`, "application/json", 413, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.MaxBodyBytes = 100 })
+			got := a.do(tc.method, tc.path, tc.body, "Content-Type", tc.contentType, "X-Request-ID", "req-mode")
+			require.Equal(t, tc.status, got.status, got.body)
+			a.completed("req-mode")
+			require.InDelta(t, tc.want, a.counters()["hancock_label_overflow_total{label=mode}"], 0)
+		})
+	}
+	t.Run("too many requests", func(t *testing.T) {
+		a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.RateLimit = 1 })
+		a.post("/v1/chat", `{"message":"hi"}`)
+		got := a.do(http.MethodPost, "/v1/chat", `{"message":"hi","mode":"wizard"}`, "X-Request-ID", "req-mode")
+		require.Equal(t, http.StatusTooManyRequests, got.status)
+		a.completed("req-mode")
+		require.Zero(t, a.counters()["hancock_label_overflow_total{label=mode}"])
+	})
 }
 
 // Labels are closed sets, whatever is sent.
