@@ -96,7 +96,7 @@ func (l *Log) follow(c echo.Context, m *matcher) error {
 	h.Set(echo.HeaderContentType, "text/event-stream")
 	// Proxies in nginx's manner would collect the pieces.
 	h.Set("X-Accel-Buffering", "no")
-	s := sender{c.Response(), http.NewResponseController(c.Response().Writer)}
+	s := sender{c.Response(), http.NewResponseController(c.Response().Writer), l.patience}
 	defer s.end()
 
 	beat := time.NewTicker(heartbeat)
@@ -146,19 +146,25 @@ func (m *matcher) event(line []byte) (data []byte, ok bool) {
 type sender struct {
 	response *echo.Response
 	control  *http.ResponseController
+	patience time.Duration
 }
 
 // send fails when the client has not taken the piece within its patience.
 func (s sender) send(piece string, flush bool) error {
 	// A writer without deadlines is one of a test or behind a wrapper.
-	_ = s.control.SetWriteDeadline(time.Now().Add(patience))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.patience))
 	if _, err := s.response.Write([]byte(piece)); err != nil {
 		return err
 	}
 	if !flush {
 		return nil
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return err
+	}
+	// Over HTTP/2 a deadline ends the stream also when nothing is written.
+	s.end()
+	return nil
 }
 
 // end takes the deadline off the connection.

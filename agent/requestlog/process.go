@@ -24,6 +24,8 @@ type Log struct {
 	files   atomic.Pointer[files] // nil until Open
 	tail    *tail
 	busy    chan struct{} // holds one token for each search that runs
+	// patience is the constant, shorter in tests.
+	patience time.Duration
 
 	mu         sync.Mutex // guards complained
 	complained time.Time
@@ -36,7 +38,7 @@ const searches = 2
 // they are open, and watchers get INFO and more also where level is higher:
 // the records of requests are searched later, when it is too late to want them.
 func NewLog(stderr io.Writer, level slog.Leveler) *Log {
-	l := &Log{level: level, stderr: stderr, metrics: newMetrics(), tail: newTail(), busy: make(chan struct{}, searches)}
+	l := &Log{level: level, stderr: stderr, metrics: newMetrics(), tail: newTail(), busy: make(chan struct{}, searches), patience: patience}
 	l.encoder = slog.NewJSONHandler(l, &slog.HandlerOptions{Level: lowest{level}, ReplaceAttr: rename})
 	return l
 }

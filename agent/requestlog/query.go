@@ -29,8 +29,10 @@ type Query struct {
 	// MinStatus and MaxStatus are the bounds of the answer's status, both
 	// included. Lines that tell no status are left out when one is set.
 	MinStatus, MaxStatus int
-	// Text stands somewhere in the line as it is written, names of fields
-	// and escapes included. The case of ASCII letters does not matter.
+	// Text stands somewhere in the line, names of fields included. It is
+	// compared as the log would write it: a quote in it finds one in a
+	// value, which the line has as \", and not those around values. The
+	// case of ASCII letters does not matter.
 	Text string
 	// Level is the lowest level: DEBUG, INFO, WARNING or ERROR.
 	Level string
