@@ -135,6 +135,21 @@ func TestLimitsAreBounded(t *testing.T) {
 	now = now.Add(3 * window)
 	l.slot("x")
 	require.LessOrEqual(t, len(l.current)+len(l.previous), 3)
+
+	// Those that keep their places do not add up either.
+	for n := range 3 {
+		now = now.Add(window)
+		for i := range 3 * maxClients {
+			if n > 0 { // those of the window before come last
+				l.slot(fmt.Sprintf("new %d %d", n, i))
+			}
+		}
+		for i := range 3 * maxClients {
+			l.slot(fmt.Sprintf("new %d %d", max(n-1, 0), i))
+		}
+		require.LessOrEqual(t, len(l.current), 2*maxClients)
+	}
+	require.Len(t, l.current, 2*maxClients)
 }
 
 func TestEveryModeHasAPrompt(t *testing.T) {

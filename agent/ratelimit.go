@@ -22,7 +22,8 @@ const (
 	// window is what the rate limit counts in.
 	window = time.Minute
 	// maxClients bounds how many addresses have an allowance of their own
-	// within a window. Those beyond it share sharedSlots allowances.
+	// within a window, and as many again keep theirs from the window before.
+	// Those beyond it share sharedSlots allowances.
 	maxClients  = 50_000
 	sharedSlots = 1024
 )
@@ -105,8 +106,11 @@ func (l *limits) slot(client string) string {
 	}
 	// An address from the window before keeps its place, or it could be
 	// pushed out by others while its allowance is used up.
-	_, known := l.previous[client]
-	if known || len(l.current) < maxClients {
+	room := maxClients
+	if _, known := l.previous[client]; known {
+		room = 2 * maxClients
+	}
+	if len(l.current) < room {
 		l.current[client] = struct{}{}
 		return client
 	}
