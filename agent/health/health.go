@@ -91,6 +91,8 @@ type Checker struct {
 	life   context.Context
 	end    context.CancelFunc
 	behind behind
+
+	memory, disk reading
 }
 
 // result is a report and when it was made.
@@ -236,7 +238,7 @@ func (c *Checker) overall(backends []Check, all map[string]Check) Status {
 }
 
 func (c *Checker) checkMemory(ctx context.Context) Check {
-	available, err := c.deps.Memory(ctx)
+	available, err := c.memory.read(ctx, func() (uint64, error) { return c.deps.Memory(ctx) })
 	if err != nil {
 		return Check{Status: Degraded, Detail: "available memory cannot be read: " + reason(err)}
 	}
@@ -244,7 +246,7 @@ func (c *Checker) checkMemory(ctx context.Context) Check {
 }
 
 func (c *Checker) checkDisk(ctx context.Context) Check {
-	free, err := c.deps.Disk(ctx, c.opts.DataDir)
+	free, err := c.disk.read(ctx, func() (uint64, error) { return c.deps.Disk(ctx, c.opts.DataDir) })
 	if err != nil {
 		return Check{Status: Degraded, Detail: "free disk space cannot be read: " + reason(err)}
 	}

@@ -207,6 +207,34 @@ func TestLookIsBounded(t *testing.T) {
 	require.Contains(t, r.Checks["ollama"].Detail, "deadline")
 }
 
+// A file system that hangs holds up neither a look nor Close, and is asked once.
+func TestHungDisk(t *testing.T) {
+	o := health.DefaultOptions()
+	o.Timeout, o.CacheTTL = 20*time.Millisecond, time.Nanosecond
+	d := healthy()
+	d.Now = time.Now
+	d.LastSample = nil
+	asked, hang, left := make(chan struct{}, 9), make(chan struct{}), make(chan struct{})
+	d.Disk = func(context.Context, string) (uint64, error) {
+		defer close(left)
+		asked <- struct{}{}
+		<-hang
+		return 42 << 30, nil
+	}
+	c, err := health.New(o, d)
+	require.NoError(t, err)
+	for range 3 {
+		r := c.Report()
+		require.Equal(t, health.Degraded, r.Status)
+		require.Equal(t, health.OK, r.Checks["memory"].Status)
+		require.Equal(t, "free disk space cannot be read: it takes too long", r.Checks["disk"].Detail)
+	}
+	require.NoError(t, c.Close())
+	require.Len(t, asked, 1)
+	close(hang)
+	<-left
+}
+
 // The machine's own figures, and a backend on a real socket that must not be
 // asked for a completion.
 func TestRealMachineAndBackend(t *testing.T) {
