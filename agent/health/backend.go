@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,11 +40,11 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 	start := time.Now()
 	ids, err := b.ListModels(ctx)
 	if err != nil {
-		detail := err.Error()
+		hint := ""
 		if b.Name() == ollama {
-			detail += "; is it running? start it with: ollama serve"
+			hint = "; is it running? start it with: ollama serve"
 		}
-		return Check{Status: Error, Detail: detail}
+		return Check{Status: Error, Detail: public(err) + hint, logged: err.Error() + hint}
 	}
 	took := time.Since(start)
 	latency := took.Milliseconds()
@@ -64,6 +65,15 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 		check.Status, check.Detail = Degraded, missing(b, coder)+"; code tasks need it"
 	}
 	return check
+}
+
+// public is what strangers may know of an error.
+func public(err error) string {
+	var e interface{ Public() string }
+	if errors.As(err, &e) {
+		return e.Public()
+	}
+	return err.Error()
 }
 
 // missing says what is wrong, and of a backend that its users run what to do.

@@ -3,6 +3,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,8 @@ type Check struct {
 	LatencyMS *int64 `json:"latency_ms,omitempty"`
 	Detail    string `json:"detail,omitempty"`
 
+	// logged is the detail for the log, when it may tell more.
+	logged string
 	// observed is the figure behind the status, nil when there is none.
 	observed *observation
 }
@@ -178,7 +181,7 @@ func (c *Checker) tell(before, now *result) {
 			level = slog.LevelInfo
 		}
 		c.deps.Log.Log(c.life, level, "health has changed", "event", "health_changed",
-			"check", name, "from", string(was), "to", string(check.Status), "detail", check.Detail)
+			"check", name, "from", string(was), "to", string(check.Status), "detail", cmp.Or(check.logged, check.Detail))
 	}
 }
 
@@ -211,6 +214,7 @@ func (c *Checker) look(ctx context.Context) Report {
 	}
 	for name, check := range checks {
 		check.Detail = credentialsRE.ReplaceAllString(check.Detail, "://")
+		check.logged = credentialsRE.ReplaceAllString(check.logged, "://")
 		checks[name] = check
 	}
 	return Report{

@@ -1,12 +1,14 @@
 package health_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -256,6 +258,35 @@ func TestRealMachineAndBackend(t *testing.T) {
 	require.NotNil(t, r.Checks["ollama"].LatencyMS)
 	require.NotContains(t, r.Checks, "prometheus")
 	require.NotNil(t, r.Modes)
+}
+
+// Everybody may read the report: where the backends are is for the log alone.
+func TestReportTellsNoAddresses(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	strange := httptest.NewUnstartedServer(nil)
+	strange.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of handshakes
+	strange.StartTLS()
+	defer strange.Close()
+	for url, want := range map[string]string{
+		gone.URL:    "ollama: unavailable: connection refused; is it running? start it with: ollama serve",
+		strange.URL: "ollama: unavailable: certificate not trusted; is it running? start it with: ollama serve",
+	} {
+		lo := llm.DefaultOptions()
+		lo.Ollama = llm.Endpoint{BaseURL: url, Model: "m", CoderModel: "m"}
+		client, err := llm.New(lo, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		var told bytes.Buffer
+		d := healthy()
+		d.Log = slog.New(slog.NewTextHandler(&told, nil))
+		d.Backends = []health.Backend{client.Backends()[0]}
+		_, r, _ := report(t, health.DefaultOptions(), d)
+		require.Equal(t, want, r.Checks["ollama"].Detail)
+		if url == gone.URL {
+			require.Contains(t, told.String(), strings.TrimPrefix(url, "http://"))
+		}
+		require.NoError(t, client.Close())
+	}
 }
 
 func TestValidate(t *testing.T) {

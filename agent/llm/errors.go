@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -63,6 +65,7 @@ type Error struct {
 	// when it was not the reason.
 	Status int
 	detail string
+	public string // instead of detail for strangers, when not empty
 	cause  error
 	// passing failures are worth another try, not before retryAfter.
 	passing    bool
@@ -70,14 +73,20 @@ type Error struct {
 }
 
 // Error describes the failure for a log.
-func (e *Error) Error() string {
+func (e *Error) Error() string { return e.describe(e.detail) }
+
+// Public describes the failure for everybody: without addresses and names of
+// the network.
+func (e *Error) Public() string { return e.describe(cmp.Or(e.public, e.detail)) }
+
+func (e *Error) describe(detail string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", e.Provider, e.Kind)
 	if e.Status != 0 {
 		fmt.Fprintf(&b, ": status %d", e.Status)
 	}
-	if e.detail != "" {
-		b.WriteString(": " + e.detail)
+	if detail != "" {
+		b.WriteString(": " + detail)
 	}
 	return b.String()
 }
@@ -130,7 +139,7 @@ func (b *Backend) classify(ctx, call context.Context, model string, res *http.Re
 	case strings.Contains(err.Error(), "malformed HTTP"):
 		e.Kind, e.detail = BadResponse, "answer is not HTTP"
 	default:
-		e.Kind, e.detail = Unavailable, networkDetail(err)
+		e.Kind, e.detail, e.public = Unavailable, networkDetail(err), networkReason(err)
 		e.passing = connectionMayPass(err)
 	}
 	return e
@@ -200,4 +209,25 @@ func networkDetail(err error) string {
 		return "connection closed without an answer"
 	}
 	return "connection failed"
+}
+
+// networkReason is the reason of a failed connection out of a closed set.
+func networkReason(err error) string {
+	dns, isDNS := errors.AsType[*net.DNSError](err)
+	_, isCert := errors.AsType[*tls.CertificateVerificationError](err)
+	timeout, isNet := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case isDNS && !dns.IsTimeout:
+		return "name not found"
+	case isCert:
+		return "certificate not trusted"
+	case isNet && timeout.Timeout():
+		return "timed out"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed without an answer"
+	default:
+		return "connection failed"
+	}
 }
