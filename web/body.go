@@ -45,7 +45,7 @@ type timedBody struct {
 
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF && !b.ended { //nolint:errorlint // Readers return it as it is.
+	if err == io.EOF && !b.ended {
 		b.ended = true
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
