@@ -217,13 +217,15 @@ func (a *Agent) listAgents(c echo.Context) error {
 }
 
 // Middleware limits and counts requests below /v1/, each once, whatever
-// becomes of it; it passes other paths on. It belongs outside of everything
-// that may refuse a request, and writes errors itself (through the server's
-// error handler) to see the status that was sent.
+// becomes of it; it passes other paths on, whose answers tell of the client's
+// allowance, too. It belongs outside of everything that may refuse a request,
+// and writes errors itself (through the server's error handler) to see the
+// status that was sent.
 func (a *Agent) Middleware() echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if !strings.HasPrefix(c.Request().URL.Path, prefix) {
+				a.limits.peek(c.Request()).setHeaders(c.Response().Header())
 				return next(c)
 			}
 			o := &outcome{start: time.Now(), status: http.StatusInternalServerError}
@@ -269,6 +271,7 @@ func setMode(c echo.Context, in input) {
 // limit takes one request from the client's allowance.
 func (a *Agent) limit(c echo.Context) error {
 	v, err := a.limits.take(c.Request())
+	v.setHeaders(c.Response().Header())
 	if errors.Is(err, errClosed) {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "shutting down")
 	}
@@ -276,7 +279,6 @@ func (a *Agent) limit(c echo.Context) error {
 		return fmt.Errorf("taking from the rate limit: %w", err)
 	}
 	requestlog.Add(c.Request().Context(), requestlog.Client(v.client))
-	v.setHeaders(c.Response().Header())
 	if v.ok {
 		return nil
 	}

@@ -125,13 +125,16 @@ func TestLimitsAreBounded(t *testing.T) {
 	require.False(t, from("203.0.113.1"), "the crowd has given it a new allowance")
 	shared := make(map[string]bool)
 	for i := range 5 * sharedSlots {
-		shared[l.slot(fmt.Sprint("late", i))] = true
+		slot, _ := l.slot(fmt.Sprint("late", i))
+		shared[slot] = true
 	}
 	require.LessOrEqual(t, len(shared), sharedSlots)
 
 	now = now.Add(window)
-	require.Equal(t, "203.0.113.1", l.slot("203.0.113.1"))
-	require.Equal(t, "late0", l.slot("late0"))
+	for _, client := range []string{"203.0.113.1", "late0"} {
+		slot, _ := l.slot(client)
+		require.Equal(t, client, slot)
+	}
 	now = now.Add(3 * window)
 	l.slot("x")
 	require.LessOrEqual(t, len(l.current)+len(l.previous), 3)
@@ -150,6 +153,45 @@ func TestLimitsAreBounded(t *testing.T) {
 		require.LessOrEqual(t, len(l.current), 2*maxClients)
 	}
 	require.Len(t, l.current, 2*maxClients)
+}
+
+// A look at an allowance keeps nothing of the addresses that look, and knows
+// when the allowance is whole again.
+func TestPeek(t *testing.T) {
+	l, err := newLimits(2, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.close()) }()
+	now := time.Now()
+	l.now = func() time.Time { return now }
+	from := func(address string) *http.Request {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.RemoteAddr = address + ":1234"
+		return r
+	}
+	for i := range 1000 {
+		require.Equal(t, uint64(2), l.peek(from(fmt.Sprintf("10.0.%d.%d", i>>8, i&0xff))).remaining)
+	}
+	require.Empty(t, l.current)
+	limit, _, err := l.store.Get(t.Context(), "10.0.0.1")
+	require.NoError(t, err)
+	require.Zero(t, limit, "the store has kept an address that has only looked")
+
+	client := from("203.0.113.1")
+	for want := uint64(1); ; want-- {
+		v, err := l.take(client)
+		require.NoError(t, err)
+		require.Equal(t, want, v.remaining)
+		require.Equal(t, want, l.peek(client).remaining)
+		if want == 0 {
+			break
+		}
+	}
+	// Other clients' windows do not end this one's.
+	l.rotated = now.Add(-window)
+	require.Zero(t, l.peek(client).remaining)
+	require.Empty(t, l.current)
+	now = now.Add(window + time.Second)
+	require.Equal(t, uint64(2), l.peek(client).remaining)
 }
 
 func TestEveryModeHasAPrompt(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -41,15 +42,23 @@ type limits struct {
 	seed   maphash.Seed
 	now    func() time.Time
 
+	perMinute uint64
+
 	mu       sync.Mutex
 	rotated  time.Time
-	current  map[string]struct{} // admitted in this window
-	previous map[string]struct{} // admitted in the one before
+	current  map[string]*allowance // admitted in this window
+	previous map[string]*allowance // admitted in the one before
+	shared   [sharedSlots]allowance
 }
 
+// allowance is what the store does not tell of one without taking from it:
+// when it is whole again, in nanoseconds since 1970; 0 before the first request.
+type allowance struct{ reset atomic.Int64 }
+
 func newLimits(perMinute int, trusted []netip.Prefix) (*limits, error) {
+	tokens := uint64(perMinute) // #nosec G115 -- validated to be positive
 	store, err := memorystore.New(&memorystore.Config{
-		Tokens:        uint64(perMinute), // #nosec G115 -- validated to be positive
+		Tokens:        tokens,
 		Interval:      window,
 		SweepInterval: window,
 		SweepMinTTL:   window,
@@ -60,7 +69,7 @@ func newLimits(perMinute int, trusted []netip.Prefix) (*limits, error) {
 	}
 	return &limits{
 		store: store, client: clientAddress(trusted), seed: maphash.MakeSeed(), now: time.Now,
-		current: make(map[string]struct{}),
+		perMinute: tokens, current: make(map[string]*allowance),
 	}, nil
 }
 
@@ -76,17 +85,20 @@ type verdict struct {
 	ok    bool
 }
 
-// take counts one request against its client.
+// take counts one request against its client. With an error the verdict is that
+// there is nothing left.
 func (l *limits) take(r *http.Request) (verdict, error) {
 	client := clientKey(l.client(r))
-	limit, remaining, reset, ok, err := l.store.Take(r.Context(), l.slot(client))
-	if errors.Is(err, limiter.ErrStopped) {
-		return verdict{}, errClosed
-	}
+	slot, kept := l.slot(client)
+	limit, remaining, reset, ok, err := l.store.Take(r.Context(), slot)
 	if err != nil {
-		return verdict{}, err
+		if errors.Is(err, limiter.ErrStopped) {
+			err = errClosed
+		}
+		return verdict{client: client, limit: l.perMinute, ok: true}, err
 	}
-	retry := time.Unix(0, int64(reset)).Sub(l.now()) // #nosec G115 -- nanoseconds until the year 2262
+	kept.reset.Store(int64(reset))                   // #nosec G115 -- nanoseconds until the year 2262
+	retry := time.Unix(0, int64(reset)).Sub(l.now()) // #nosec G115
 	return verdict{
 		client: client, limit: limit, remaining: remaining, ok: ok,
 		// The store goes by the wall clock, which may have been set.
@@ -94,27 +106,62 @@ func (l *limits) take(r *http.Request) (verdict, error) {
 	}, nil
 }
 
+// peek tells where a client stands and takes nothing from it. Nothing is kept
+// of a client that is not there yet.
+func (l *limits) peek(r *http.Request) verdict {
+	client := clientKey(l.client(r))
+	v := verdict{client: client, limit: l.perMinute, ok: true}
+	l.mu.Lock()
+	slot, kept := l.find(client)
+	l.mu.Unlock()
+	limit, remaining, err := l.store.Get(r.Context(), slot)
+	switch {
+	case err != nil: // closed: there is nothing to be had
+	case limit == 0 || kept == nil || l.now().UnixNano() >= kept.reset.Load():
+		// The store fills an allowance up when something is taken from it.
+		v.remaining = l.perMinute
+	default:
+		v.remaining = remaining
+	}
+	return v
+}
+
 // slot is the store's key for a client: the client itself while there is room.
-func (l *limits) slot(client string) string {
+func (l *limits) slot(client string) (string, *allowance) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := l.now(); now.Sub(l.rotated) >= window {
-		l.previous, l.current, l.rotated = l.current, make(map[string]struct{}), now
+	slot, kept := l.find(client)
+	if slot != client {
+		return slot, kept
 	}
-	if _, ok := l.current[client]; ok {
-		return client
+	if kept == nil {
+		kept = new(allowance)
+	}
+	l.current[client] = kept
+	return client, kept
+}
+
+// find is the slot that a client has or would be given, and what is known of
+// it, nil for nothing. The caller holds mu.
+func (l *limits) find(client string) (string, *allowance) {
+	if now := l.now(); now.Sub(l.rotated) >= window {
+		l.previous, l.current, l.rotated = l.current, make(map[string]*allowance), now
+	}
+	if kept, ok := l.current[client]; ok {
+		return client, kept
 	}
 	// An address from the window before keeps its place, or it could be
 	// pushed out by others while its allowance is used up.
 	room := maxClients
-	if _, known := l.previous[client]; known {
+	kept, known := l.previous[client]
+	if known {
 		room = 2 * maxClients
 	}
 	if len(l.current) < room {
-		l.current[client] = struct{}{}
-		return client
+		return client, kept
 	}
-	return fmt.Sprintf("shared %d", maphash.String(l.seed, client)%sharedSlots)
+	n := maphash.String(l.seed, client) % sharedSlots
+	return fmt.Sprintf("shared %d", n), &l.shared[n]
 }
 
 // setHeaders tells the client where it stands.

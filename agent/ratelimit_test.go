@@ -120,3 +120,39 @@ func TestRetryAfter(t *testing.T) {
 	// Nobody has read its body.
 	require.InDelta(t, 1, moved["hancock_requests_by_mode{mode=invalid}"], 0)
 }
+
+// Every answer tells where the client stands, and only those below /v1 take
+// from it.
+func TestEveryAnswerTellsTheAllowance(t *testing.T) {
+	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.RateLimit = 3 })
+	for _, step := range []struct {
+		method, path string
+		status       int
+		remaining    string
+	}{
+		{http.MethodGet, "/health", http.StatusOK, "3"},
+		{http.MethodGet, "/nowhere", http.StatusNotFound, "3"},
+		{http.MethodGet, "/v1/agents", http.StatusOK, "2"},
+		{http.MethodGet, "/health", http.StatusOK, "2"},
+		{http.MethodPost, "/health", http.StatusMethodNotAllowed, "2"},
+		{http.MethodGet, "/v1/nowhere", http.StatusNotFound, "1"},
+		{http.MethodGet, "/v1/panic", http.StatusInternalServerError, "0"},
+		{http.MethodGet, "/v1/agents", http.StatusTooManyRequests, "0"},
+		{http.MethodGet, "/health", http.StatusOK, "0"},
+		{http.MethodGet, "/", http.StatusNotFound, "0"},
+	} {
+		got := a.do(step.method, step.path, "")
+		require.Equal(t, step.status, got.status, step.path)
+		require.Equal(t, []string{"3", step.remaining, "60s"}, []string{
+			got.header.Get("X-RateLimit-Limit"), got.header.Get("X-RateLimit-Remaining"), got.header.Get("X-RateLimit-Window"),
+		}, step.path)
+		require.Equal(t, step.status == http.StatusTooManyRequests, got.header.Get("Retry-After") != "", step.path)
+	}
+	require.NoError(t, a.agent.Close())
+	for path, want := range map[string]int{"/health": http.StatusOK, "/v1/agents": http.StatusServiceUnavailable} {
+		got := a.do(http.MethodGet, path, "")
+		require.Equal(t, want, got.status)
+		require.Equal(t, "3", got.header.Get("X-RateLimit-Limit"))
+		require.Equal(t, "0", got.header.Get("X-RateLimit-Remaining"))
+	}
+}
