@@ -60,6 +60,7 @@ func newMatcher(q Query, records bool) *matcher {
 		}
 		m.needles = append(m.needles, []byte(`"`+KeyStatus+`":`+digits))
 	}
+	m.need(KeyEvent, q.Event)
 	m.need(KeyModel, q.Model)
 	m.need(KeyEndpoint, q.Endpoint)
 	m.need(KeyMode, q.Mode)
@@ -191,7 +192,8 @@ func (m *matcher) slow(line []byte) bool {
 		}
 	}
 	return is(KeyRequestID, m.query.ID) && is(KeyMode, m.query.Mode) && is(KeyModel, m.query.Model) &&
-		is(KeyEndpoint, m.query.Endpoint) && (!m.records || is(KeyEvent, EventCompleted))
+		is(KeyEndpoint, m.query.Endpoint) &&
+		is(KeyEvent, m.query.Event) && (!m.records || is(KeyEvent, EventCompleted))
 }
 
 // fold appends src with its ASCII letters in lower case, eight bytes at a time.

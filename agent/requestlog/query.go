@@ -24,8 +24,8 @@ const (
 type Query struct {
 	// From and To are the bounds of the line's time, both included.
 	From, To time.Time
-	// ID, Mode, Model and Endpoint are whole values.
-	ID, Mode, Model, Endpoint string
+	// ID, Mode, Model, Endpoint and Event are whole values.
+	ID, Mode, Model, Endpoint, Event string
 	// MinStatus and MaxStatus are the bounds of the answer's status, both
 	// included. Lines that tell no status are left out when one is set.
 	MinStatus, MaxStatus int
@@ -65,7 +65,7 @@ func parsePlace(s string) (place, error) {
 // begin with the name of the parameter.
 func (q Query) Validate() error {
 	for name, value := range map[string]string{
-		"id": q.ID, "mode": q.Mode, "model": q.Model, "endpoint": q.Endpoint, "text": q.Text,
+		"id": q.ID, "mode": q.Mode, "model": q.Model, "endpoint": q.Endpoint, "event": q.Event, "text": q.Text,
 	} {
 		if len(value) > maxQueryText || !utf8.ValidString(value) {
 			return fmt.Errorf("%s: must be UTF-8 of at most %d bytes", name, maxQueryText)
@@ -126,6 +126,8 @@ func parseQuery(params map[string][]string) (q Query, follow bool, err error) {
 			q.Model = value
 		case KeyEndpoint:
 			q.Endpoint = value
+		case KeyEvent:
+			q.Event = value
 		case KeyStatus:
 			q.MinStatus, q.MaxStatus, err = parseStatus(value)
 		case "text":
@@ -145,7 +147,7 @@ func parseQuery(params map[string][]string) (q Query, follow bool, err error) {
 				err = errors.New("must be true or false")
 			}
 		default:
-			err = errors.New("no such parameter; there are: from, to, id, mode, model, endpoint, status, text, level, limit, cursor, follow")
+			err = errors.New("no such parameter; there are: from, to, id, mode, model, endpoint, event, status, text, level, limit, cursor, follow")
 		}
 		if err != nil {
 			return q, false, fmt.Errorf("%s: %w", clean(name), err)

@@ -106,6 +106,8 @@ func TestRecords(t *testing.T) {
 		{"mode and status", requestlog.Query{Mode: "code", MinStatus: 500}, func(n int) bool { return n%3 == 2 && n%5 == 4 }},
 		{"part of a mode", requestlog.Query{Mode: "so"}, func(int) bool { return false }},
 		{"model", requestlog.Query{Model: "llama3.1:8b", From: at(5990)}, func(n int) bool { return n >= 5990 }},
+		{"event", requestlog.Query{Event: requestlog.EventCompleted, From: at(5990)}, func(n int) bool { return n >= 5990 }},
+		{"another event", requestlog.Query{Event: requestlog.EventStarted}, func(int) bool { return false }},
 		{"endpoint", requestlog.Query{Endpoint: "/v1/ask"}, func(int) bool { return false }},
 		{"text in another case", requestlog.Query{Text: "TIMEOUT"}, func(n int) bool { return n%5 == 4 }},
 		{"text of digits", requestlog.Query{Text: "000777"}, func(n int) bool { return n == 777 }},
