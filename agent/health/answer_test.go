@@ -53,7 +53,7 @@ func TestHealthJSON(t *testing.T) {
 	d.Memory = func(context.Context) (uint64, error) { return 100 << 20, nil }
 	d.Backends = []health.Backend{
 		&backend{name: "ollama", model: "m", err: errors.New("ollama: unavailable")},
-		&backend{name: "openai", model: "m", ids: []string{"m"}, succeeded: clock()},
+		&backend{name: "openai", model: "m", ids: []string{"m"}, succeeded: clock(), latency: 1234567 * time.Microsecond},
 	}
 	c, err := health.New(health.DefaultOptions(), d)
 	require.NoError(t, err)
@@ -65,7 +65,8 @@ func TestHealthJSON(t *testing.T) {
 		"checks":{
 		"ollama":[{"componentId":"ollama","componentType":"component","status":"fail","time":"2026-01-02T03:04:05Z",
 			"output":"ollama: unavailable; is it running? start it with: ollama serve"}],
-		"openai":[{"componentId":"openai","componentType":"component","status":"pass","time":"2026-01-02T03:04:05Z"}],
+		"openai:responseTime":[{"componentId":"openai","componentType":"component","status":"pass","time":"2026-01-02T03:04:05Z",
+			"observedValue":1234.567,"observedUnit":"ms"}],
 		"memory:available":[{"componentId":"memory","componentType":"system","status":"warn","time":"2026-01-02T03:04:05Z",
 			"observedValue":104857600,"observedUnit":"By","output":"available_mb=100"}],
 		"disk:available":[{"componentId":"disk","componentType":"system","status":"pass","time":"2026-01-02T03:04:05Z",

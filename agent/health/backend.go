@@ -24,18 +24,22 @@ type Backend interface {
 	CoderModel() string
 	// ListModels asks for the ids of the models. Its errors hold no secret.
 	ListModels(context.Context) ([]string, error)
-	// Traffic tells when calls last succeeded and last failed, zero for never.
-	Traffic() (succeeded, failed time.Time)
+	// Traffic tells when calls last succeeded and last failed, zero for never,
+	// and how long the one that succeeded took, until its first token if it
+	// was a stream.
+	Traffic() (succeeded, failed time.Time, latency time.Duration)
 }
 
 // checkBackend believes what real traffic saw in the last minutes, and looks
 // only where there was none or where it failed.
 func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 	now := c.deps.Now()
-	succeeded, failed := b.Traffic()
+	succeeded, failed, latency := b.Traffic()
 	fresh := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < c.opts.TrafficAge }
 	if fresh(succeeded) && !failed.After(succeeded) {
-		return Check{Status: OK, Detail: "answered " + ago(now, succeeded)}
+		check := answeredIn(latency)
+		check.Detail = "answered " + ago(now, succeeded)
+		return check
 	}
 	start := time.Now()
 	ids, err := b.ListModels(ctx)
@@ -46,12 +50,7 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 		}
 		return Check{Status: Error, Detail: public(err) + hint, logged: err.Error() + hint}
 	}
-	took := time.Since(start)
-	latency := took.Milliseconds()
-	check := Check{
-		Status: OK, LatencyMS: &latency,
-		observed: &observation{"responseTime", "ms", float64(took.Microseconds()) / 1000},
-	}
+	check := answeredIn(time.Since(start))
 	switch model, coder := b.Model(), b.CoderModel(); {
 	case !hasModel(b, ids, model):
 		check.Status, check.Detail = Degraded, missing(b, model)
@@ -65,6 +64,15 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 		check.Status, check.Detail = Degraded, missing(b, coder)+"; code tasks need it"
 	}
 	return check
+}
+
+// answeredIn is the check of a backend that is well and took that long.
+func answeredIn(took time.Duration) Check {
+	ms := took.Milliseconds()
+	return Check{
+		Status: OK, LatencyMS: &ms,
+		observed: &observation{"responseTime", "ms", float64(took.Microseconds()) / 1000},
+	}
 }
 
 // public is what strangers may know of an error.

@@ -51,7 +51,9 @@ type Deps struct {
 // Check is the result for one part.
 type Check struct {
 	Status Status `json:"status"`
-	// LatencyMS is how long a backend took to answer.
+	// LatencyMS is how long a backend took to answer: the last real request,
+	// where its health is known from that (a stream until its first token),
+	// else the question for its models.
 	LatencyMS *int64 `json:"latency_ms,omitempty"`
 	Detail    string `json:"detail,omitempty"`
 

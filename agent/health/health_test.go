@@ -34,15 +34,19 @@ type backend struct {
 	ids               []string
 	err               error
 	succeeded, failed time.Time
+	latency           time.Duration
 	asked             int
 	mu                sync.Mutex
 	hang              bool
 }
 
-func (b *backend) Name() string                    { return b.name }
-func (b *backend) Model() string                   { return b.model }
-func (b *backend) CoderModel() string              { return b.coder }
-func (b *backend) Traffic() (time.Time, time.Time) { return b.succeeded, b.failed }
+func (b *backend) Name() string       { return b.name }
+func (b *backend) Model() string      { return b.model }
+func (b *backend) CoderModel() string { return b.coder }
+
+func (b *backend) Traffic() (succeeded, failed time.Time, latency time.Duration) {
+	return b.succeeded, b.failed, b.latency
+}
 
 func (b *backend) ListModels(ctx context.Context) ([]string, error) {
 	b.mu.Lock()
@@ -258,6 +262,37 @@ func TestRealMachineAndBackend(t *testing.T) {
 	require.NotNil(t, r.Checks["ollama"].LatencyMS)
 	require.NotContains(t, r.Checks, "prometheus")
 	require.NotNil(t, r.Modes)
+}
+
+// The latency is that of what the verdict is built on: of the last real
+// request, or of the question for the models.
+func TestLatency(t *testing.T) {
+	for _, stream := range []bool{false, true} {
+		server := llmtest.New(t, llmtest.Say("one two"))
+		lo := llm.DefaultOptions()
+		lo.Ollama = llm.Endpoint{BaseURL: server.URL, Model: "m", CoderModel: "m"}
+		client, err := llm.New(lo, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		var last llm.Attempt
+		q := llm.Request{MaxTokens: 1, Observe: func(at llm.Attempt) { last = at }}
+		want := func() time.Duration { return last.Duration }
+		if stream {
+			_, err = client.Stream(t.Context(), q, func(string) error { return nil })
+			want = func() time.Duration { return last.FirstToken }
+		} else {
+			_, err = client.Chat(t.Context(), q)
+		}
+		require.NoError(t, err)
+		require.NotZero(t, want())
+		d := healthy()
+		d.Now, d.Backends = time.Now, []health.Backend{client.Backends()[0]}
+		_, r, _ := report(t, health.DefaultOptions(), d)
+		check := r.Checks["ollama"]
+		require.Equal(t, "answered 0s ago", check.Detail)
+		require.NotNil(t, check.LatencyMS)
+		require.Equal(t, want().Milliseconds(), *check.LatencyMS)
+		require.NoError(t, client.Close())
+	}
 }
 
 // Everybody may read the report: where the backends are is for the log alone.

@@ -32,6 +32,7 @@ type Backend struct {
 
 	mu                sync.Mutex
 	succeeded, failed time.Time
+	latency           time.Duration // of the call that last succeeded
 }
 
 func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Duration) (*Backend, error) {
@@ -74,11 +75,13 @@ func (b *Backend) Model() string { return b.endpoint.Model }
 // CoderModel is the id of the model for code tasks.
 func (b *Backend) CoderModel() string { return b.endpoint.CoderModel }
 
-// Traffic tells when calls last succeeded and last failed; zero means never.
-func (b *Backend) Traffic() (succeeded, failed time.Time) {
+// Traffic tells when calls last succeeded and last failed, zero for never, and
+// how long the one that succeeded took until its first token, or as a whole
+// where it was no stream.
+func (b *Backend) Traffic() (succeeded, failed time.Time, latency time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.succeeded, b.failed
+	return b.succeeded, b.failed, b.latency
 }
 
 // ListModels asks the backend for the ids of its models, which costs nothing
@@ -234,13 +237,13 @@ func (d *endOfStream) Next() bool {
 
 // saw remembers how a call ended. Calls that say nothing about the backend's
 // health are left out.
-func (b *Backend) saw(err *Error) {
+func (b *Backend) saw(at *Attempt) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case err == nil:
-		b.succeeded = time.Now()
-	case err.Kind != Canceled && err.Kind != ContextLength:
+	case at.Err == nil:
+		b.succeeded, b.latency = time.Now(), cmp.Or(at.FirstToken, at.Duration)
+	case at.Err.Kind != Canceled && at.Err.Kind != ContextLength:
 		b.failed = time.Now()
 	}
 }

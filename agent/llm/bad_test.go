@@ -125,7 +125,7 @@ func TestBadBackends(t *testing.T) {
 					require.NotContains(t, text, "http://")
 					require.Less(t, len(text), 400)
 				}
-				succeeded, failed := c.Backends()[0].Traffic()
+				succeeded, failed, _ := c.Backends()[0].Traffic()
 				require.True(t, succeeded.IsZero())
 				require.Equal(t, tc.kind == llm.ContextLength, failed.IsZero())
 			})

@@ -35,7 +35,7 @@ func (c *Client) askBackend(ctx context.Context, r Request, i int, ask asking) (
 		} else if err.passing && !started && i == 0 && n < c.retries {
 			at.RetryIn = c.pause(ctx, n, err.retryAfter, deadline)
 		}
-		b.saw(err)
+		b.saw(&at)
 		if r.Observe != nil {
 			r.Observe(at)
 		}

@@ -82,7 +82,7 @@ func TestRetryThenSuccess(t *testing.T) {
 				}
 				require.Zero(t, attempts[2].RetryIn)
 				require.Nil(t, attempts[2].Err)
-				succeeded, failed := c.Backends()[0].Traffic()
+				succeeded, failed, _ := c.Backends()[0].Traffic()
 				require.True(t, succeeded.After(failed))
 			})
 		})
@@ -263,7 +263,7 @@ func TestCapOnRequestsInFlight(t *testing.T) {
 		require.Equal(t, llm.Busy, llm.KindOf(err))
 		require.Empty(t, attempts, "no backend was asked")
 		require.Len(t, server.Requests(), o.MaxInFlight)
-		_, failed := c.Backends()[0].Traffic()
+		_, failed, _ := c.Backends()[0].Traffic()
 		require.True(t, failed.IsZero())
 		close(release)
 		wg.Wait()
