@@ -92,13 +92,11 @@ func storageConfig(o Options, given config.StorageConfig) config.StorageConfig {
 	if given.TSDBConfig != nil {
 		tsdbConfig = *given.TSDBConfig
 	}
-	retention := config.TSDBRetentionConfig{}
-	if tsdbConfig.Retention != nil {
-		retention = *tsdbConfig.Retention
+	retention := config.TSDBRetentionConfig{
+		Time: model.Duration(o.Retention), Size: units.Base2Bytes(o.RetentionSize),
 	}
-	if retention == (config.TSDBRetentionConfig{}) {
-		retention.Time = model.Duration(o.Retention)
-		retention.Size = units.Base2Bytes(o.RetentionSize)
+	if o.RetentionSize == 0 {
+		retention.Percentage = o.percentage()
 	}
 	tsdbConfig.Retention = &retention
 	out.TSDBConfig = &tsdbConfig

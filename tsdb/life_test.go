@@ -323,6 +323,7 @@ func TestOptionsValidate(t *testing.T) {
 	for want, spoil := range map[string]func(*tsdb.Options){
 		"path of the data folder is empty":     func(o *tsdb.Options) { o.Path = "" },
 		"retention must be at least":           func(o *tsdb.Options) { o.Retention = 0 },
+		"with a bound of the size":             func(o *tsdb.Options) { o.Retention = -time.Hour },
 		"retention size must not be negative":  func(o *tsdb.Options) { o.RetentionSize = -1 },
 		"scrape interval must be at least":     func(o *tsdb.Options) { o.ScrapeInterval = 0 },
 		"scrape timeout must be at least":      func(o *tsdb.Options) { o.ScrapeTimeout = -1 },
@@ -344,6 +345,38 @@ func TestOptionsValidate(t *testing.T) {
 			o := tsdb.DefaultOptions()
 			spoil(&o)
 			require.ErrorContains(t, o.Validate(), want)
+		})
+	}
+}
+
+// Hancock's own retention counts more than that of the Prometheus section,
+// which adds a percentage where nothing else bounds the size.
+func TestRetention(t *testing.T) {
+	const written = "storage: {tsdb: {retention: {time: 1h, size: 1GB, percentage: 5}}}"
+	for _, tc := range []struct {
+		name, section string
+		time          time.Duration
+		size          int64
+		want          string
+	}{
+		{"time", "", time.Hour, 0, "1h"},
+		{"time and size", "", time.Hour, 1 << 30, "1h or 1GiB"},
+		{"size", "", 0, 1 << 30, "1GiB"},
+		{"more than the section", written, 48 * time.Hour, 2 << 30, "2d or 2GiB"},
+		{"percentage", written, 48 * time.Hour, 0, "2d or 5%"},
+		{"percentage alone", written, 0, 0, "5%"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := options(t)
+			o.Retention, o.RetentionSize = tc.time, tc.size
+			if tc.section != "" {
+				o.Prometheus = section(t, tc.section)
+			}
+			s := open(t, o)
+			code, got := ask(t, s.NewAPI(tsdb.APIOptions{ListenAddress: "127.0.0.1:5000"}), http.MethodGet, "status/runtimeinfo", nil)
+			require.Equal(t, http.StatusOK, code)
+			require.Contains(t, string(got.Data), `"storageRetention":"`+tc.want+`"`)
+			s.close()
 		})
 	}
 }

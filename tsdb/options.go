@@ -19,7 +19,7 @@ const JobName = "hancock"
 type Options struct {
 	// Path of the data folder. It is made when missing. One process at a time can have it open.
 	Path string
-	// Retention is how long samples are kept.
+	// Retention is how long samples are kept, 0 for as long as the bound of the size allows.
 	Retention time.Duration
 	// RetentionSize bounds the bytes of the blocks on disk, 0 for no bound. The write-ahead log comes on top.
 	RetentionSize int64
@@ -36,7 +36,8 @@ type Options struct {
 
 	// Prometheus is an optional parsed prometheus.yml: its global section, scrape_configs, remote_write,
 	// remote_read and storage apply. It must come from config.Load or config.LoadFile and is not modified.
-	// Its storage section wins over Retention, RetentionSize and MaxExemplars where it says something.
+	// Its exemplars win over MaxExemplars where it says something of them. Of its retention only a percentage counts,
+	// where there is no RetentionSize.
 	Prometheus *config.Config
 
 	// FlushTimeout is how long Close waits for remote_write to send what it has queued. It has to fit into the time
@@ -85,7 +86,7 @@ func (o Options) Validate() error {
 		return nil
 	}
 	errs := []error{
-		positive("retention", o.Retention),
+		o.checkRetention(),
 		positive("scrape interval", o.ScrapeInterval),
 		positive("scrape timeout", o.ScrapeTimeout),
 		positive("flush timeout", o.FlushTimeout),
@@ -115,6 +116,23 @@ func (o Options) Validate() error {
 		errs = append(errs, err, o.checkJobs())
 	}
 	return errors.Join(errs...)
+}
+
+// checkRetention refuses samples that are kept for ever.
+func (o Options) checkRetention() error {
+	if o.Retention >= time.Millisecond || o.Retention == 0 && (o.RetentionSize > 0 || o.percentage() > 0) {
+		return nil
+	}
+	return fmt.Errorf("retention must be at least 1ms (or 0, with a bound of the size), not %s", o.Retention)
+}
+
+// percentage is the part of the disk that the Prometheus section allows, 0 for no such bound.
+func (o Options) percentage() float64 {
+	if o.Prometheus == nil || o.Prometheus.StorageConfig.TSDBConfig == nil ||
+		o.Prometheus.StorageConfig.TSDBConfig.Retention == nil {
+		return 0
+	}
+	return o.Prometheus.StorageConfig.TSDBConfig.Retention.Percentage
 }
 
 // checkJobs refuses a job of the name that the process gives itself: its series would mix with ours.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
@@ -84,7 +85,6 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 
 // runtimeInfo is what /status/runtimeinfo shows.
 func (db *DB) runtimeInfo() (v1.RuntimeInfo, error) {
-	retention := db.cfg.StorageConfig.TSDBConfig.Retention
 	info := v1.RuntimeInfo{
 		StartTime:           db.opened.UTC(),
 		ServerTime:          time.Now().UTC(),
@@ -95,10 +95,7 @@ func (db *DB) runtimeInfo() (v1.RuntimeInfo, error) {
 		GOMEMLIMIT:          debug.SetMemoryLimit(-1),
 		GOGC:                os.Getenv("GOGC"),
 		GODEBUG:             os.Getenv("GODEBUG"),
-		StorageRetention:    retention.Time.String(),
-	}
-	if retention.Size > 0 {
-		info.StorageRetention += " or " + retention.Size.String()
+		StorageRetention:    retentionText(db.cfg.StorageConfig.TSDBConfig.Retention),
 	}
 	var err error
 	if info.CWD, err = os.Getwd(); err != nil {
@@ -117,6 +114,21 @@ func (db *DB) runtimeInfo() (v1.RuntimeInfo, error) {
 		}
 	}
 	return info, nil
+}
+
+// retentionText names all bounds: what is beyond one of them goes.
+func retentionText(r *config.TSDBRetentionConfig) string {
+	var bounds []string
+	if r.Time > 0 {
+		bounds = append(bounds, r.Time.String())
+	}
+	if r.Size > 0 {
+		bounds = append(bounds, r.Size.String())
+	}
+	if r.Percentage > 0 {
+		bounds = append(bounds, fmt.Sprintf("%g%%", r.Percentage))
+	}
+	return strings.Join(bounds, " or ")
 }
 
 // adminStats is the storage as the API asks for it.

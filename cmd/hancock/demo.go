@@ -16,6 +16,7 @@ import (
 	"github.com/cyberviser/hancock/agent/llm"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/demo"
+	"github.com/cyberviser/hancock/tsdb"
 )
 
 // demoRateLimit leaves room for the generated traffic, which comes from one
@@ -69,6 +70,9 @@ func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Lo
 	if opts.tsdb.Prometheus != nil {
 		d.log.Warn("the prometheus section is left out: a demonstration asks nobody and sends its samples nowhere")
 		opts.tsdb.Prometheus = nil
+		if opts.tsdb.Retention == 0 && opts.tsdb.RetentionSize == 0 {
+			opts.tsdb.Retention = tsdb.DefaultOptions().Retention // it was bounded by that section alone
+		}
 	}
 
 	h := demo.DefaultHistoryOptions()

@@ -27,7 +27,11 @@ func greet(w io.Writer, inv invocation, o options, base string, demo bool) {
 	fmt.Fprintf(t, "  Metrics\t%s/metrics\n", base)
 	fmt.Fprintf(t, "  Grafana data source\t%s (type Prometheus)\n", base)
 	fmt.Fprintf(t, "  Backend\t%s, %s\n", o.llm.Backend, o.model())
-	fmt.Fprintf(t, "  Data\t%s, kept for %s\n", o.tsdb.Path, model.Duration(o.tsdb.Retention))
+	kept := "as long as its space allows"
+	if o.tsdb.Retention > 0 {
+		kept = "for " + model.Duration(o.tsdb.Retention).String()
+	}
+	fmt.Fprintf(t, "  Data\t%s, kept %s\n", o.tsdb.Path, kept)
 	if inv.configFile != "" {
 		fmt.Fprintf(t, "  Configuration\t%s\n", inv.configFile)
 	}

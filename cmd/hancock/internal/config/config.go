@@ -109,7 +109,7 @@ type Storage struct {
 	Query          Query     `yaml:"query"`
 }
 
-// Retention bounds what is kept: by age, and by size unless that is 0.
+// Retention bounds what is kept: by age and by size, 0 for no such bound.
 type Retention struct {
 	Time Duration `yaml:"time"`
 	Size Bytes    `yaml:"size"`

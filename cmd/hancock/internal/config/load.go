@@ -16,8 +16,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// unset marks a duration that the file does not set.
-const unset Duration = -1
+// unset and unsetSize mark a setting that the file does not write.
+const (
+	unset     Duration = -1
+	unsetSize Bytes    = -1
+)
 
 // file is the document on disk.
 type file struct {
@@ -45,6 +48,7 @@ func parse(src []byte, path string, defaults Config) (Config, error) {
 	// What is still like this afterwards was not written in the file.
 	doc.Storage.Path, doc.Alerting.EvaluationInterval = "", unset
 	doc.Storage.ScrapeInterval, doc.Storage.ScrapeTimeout = unset, unset
+	doc.Storage.Retention = Retention{Time: unset, Size: unsetSize}
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	dec.KnownFields(true)
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
@@ -62,6 +66,12 @@ func parse(src []byte, path string, defaults Config) (Config, error) {
 	}
 	if err := cfg.loadPrometheus(src, path, &doc.Prometheus); err != nil {
 		return Config{}, err
+	}
+	if cfg.Storage.Retention.Time == unset {
+		cfg.Storage.Retention.Time = defaults.Storage.Retention.Time
+	}
+	if cfg.Storage.Retention.Size == unsetSize {
+		cfg.Storage.Retention.Size = defaults.Storage.Retention.Size
 	}
 	if cfg.Storage.ScrapeInterval == unset {
 		cfg.Storage.ScrapeInterval = defaults.Storage.ScrapeInterval
@@ -95,6 +105,7 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	}
 	c.Prometheus = p
 	c.RuleFiles = p.RuleFiles
+	c.applyRetention(p)
 	var written map[string]yaml.Node
 	if err := errors.Join(yaml.Unmarshal([]byte(s.text), &written), c.applyGlobals(s.text)); err != nil {
 		return s.place("prometheus", err)
@@ -107,9 +118,6 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 		if _, ok := written[name]; ok {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.%s has no effect: %s", name, why))
 		}
-	}
-	if _, ok := written["storage"]; ok {
-		c.Warnings = append(c.Warnings, "prometheus.storage counts more than storage.retention and the flags --storage.retention")
 	}
 	return nil
 }
@@ -151,6 +159,23 @@ func (c *Config) applyGlobals(text string) error {
 		c.Alerting.EvaluationInterval = *v
 	}
 	return nil
+}
+
+// applyRetention lets the retention that prometheus.storage writes down count,
+// unless Hancock's own section says otherwise. Who writes down one bound there
+// wants no other one.
+func (c *Config) applyRetention(p *promconfig.Config) {
+	written := p.StorageConfig.TSDBConfig.Retention // the loader has filled it
+	if *written == (promconfig.TSDBRetentionConfig{}) {
+		return
+	}
+	own := &c.Storage.Retention
+	if own.Time == unset {
+		own.Time = Duration(written.Time)
+	}
+	if own.Size == unsetSize && written.Percentage == 0 { // which counts more there than a size
+		own.Size = Bytes(written.Size)
+	}
 }
 
 // section is the text of a part that another package parses.
