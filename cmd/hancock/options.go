@@ -54,12 +54,13 @@ func defaultConfig() config.Config {
 		Agent: config.Agent{
 			LogLevel: "INFO", Backend: l.Backend,
 			Timeout: config.Duration(l.Timeout), ConnectTimeout: config.Duration(l.ConnectTimeout),
-			MaxRetries: l.MaxRetries, MaxInFlight: l.MaxInFlight,
+			MaxRetries: l.MaxRetries, RetryWait: config.Duration(l.RetryWait), MaxInFlight: l.MaxInFlight,
 			RateLimit: a.RateLimit, MaxBody: config.Bytes(a.MaxBodyBytes),
 			Prices: map[string]config.Price{},
 			Ollama: models(l.Ollama), NVIDIA: models(l.NVIDIA), OpenAI: models(l.OpenAI),
 			Health: config.Health{
-				CacheTTL:  config.Duration(h.CacheTTL),
+				CacheTTL: config.Duration(h.CacheTTL), MetricAge: config.Duration(h.MetricAge),
+				Timeout: config.Duration(h.Timeout), TrafficAge: config.Duration(h.TrafficAge),
 				MinMemory: config.Bytes(h.MinMemoryBytes), MinDisk: config.Bytes(h.MinDiskBytes),
 			},
 			Log: config.Log{MaxFileSize: config.Bytes(f.MaxSizeBytes), MaxTotalSize: config.Bytes(f.MaxTotalBytes)},
@@ -112,14 +113,15 @@ func compose(c config.Config) (options, error) {
 	o.llm.Backend = c.Agent.Backend
 	o.llm.Timeout, o.llm.ConnectTimeout = time.Duration(c.Agent.Timeout), time.Duration(c.Agent.ConnectTimeout)
 	o.llm.Ollama, o.llm.NVIDIA, o.llm.OpenAI = endpoint(c.Agent.Ollama), endpoint(c.Agent.NVIDIA), endpoint(c.Agent.OpenAI)
-	o.llm.MaxRetries, o.llm.MaxInFlight = c.Agent.MaxRetries, c.Agent.MaxInFlight
+	o.llm.MaxRetries, o.llm.RetryWait, o.llm.MaxInFlight = c.Agent.MaxRetries, time.Duration(c.Agent.RetryWait), c.Agent.MaxInFlight
 	composeAgent(&o, c)
 	for _, s := range c.Web.TrustedProxies {
 		prefix, err := parsePrefix(s)
 		fail("web.trusted_proxies", err)
 		o.agent.TrustedProxies = append(o.agent.TrustedProxies, prefix)
 	}
-	o.health.CacheTTL = time.Duration(c.Agent.Health.CacheTTL)
+	o.health.CacheTTL, o.health.MetricAge = time.Duration(c.Agent.Health.CacheTTL), time.Duration(c.Agent.Health.MetricAge)
+	o.health.Timeout, o.health.TrafficAge = time.Duration(c.Agent.Health.Timeout), time.Duration(c.Agent.Health.TrafficAge)
 	o.health.MinMemoryBytes, o.health.MinDiskBytes = uint64(c.Agent.Health.MinMemory), uint64(c.Agent.Health.MinDisk)
 
 	o.tsdb.Path, o.tsdb.Prometheus = c.Storage.Path, c.Prometheus

@@ -12,6 +12,31 @@ import (
 // noEnvironment is one in which nothing is set.
 func noEnvironment(string) string { return "" }
 
+// TestSettingsReachTheirOptions writes settings that no other test uses.
+func TestSettingsReachTheirOptions(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile(defaultConfigFile, []byte(`agent:
+  retry_wait: 3s
+  health: {cache_ttl: 4s, metric_age: 0, timeout: 6s, traffic_age: 7s}
+`), 0o600))
+	inv, err := parseCommandLine(nil, noEnvironment, io.Discard)
+	require.NoError(t, err)
+	o, err := compose(inv.config)
+	require.NoError(t, err)
+	require.Equal(t, 3*time.Second, o.llm.RetryWait)
+	require.Equal(t, 4*time.Second, o.health.CacheTTL)
+	require.Zero(t, o.health.MetricAge)
+	require.Equal(t, 6*time.Second, o.health.Timeout)
+	require.Equal(t, 7*time.Second, o.health.TrafficAge)
+	for _, setting := range []string{"retry_wait: 0s", "health: {timeout: 0s}", "health: {traffic_age: 0s}"} {
+		require.NoError(t, os.WriteFile(defaultConfigFile, []byte("agent: {"+setting+"}\n"), 0o600))
+		inv, err := parseCommandLine(nil, noEnvironment, io.Discard)
+		require.NoError(t, err)
+		_, err = compose(inv.config)
+		require.ErrorContains(t, err, "must be longer than 0, is 0s", setting)
+	}
+}
+
 // TestRetentionPrecedence sets the retention in every place: a flag counts more
 // than Hancock's own section, that more than Prometheus' section, and that more
 // than the default.

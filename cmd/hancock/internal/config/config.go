@@ -50,6 +50,7 @@ type Agent struct {
 	Timeout        Duration `yaml:"timeout"`
 	ConnectTimeout Duration `yaml:"connect_timeout"`
 	MaxRetries     int      `yaml:"max_retries"`
+	RetryWait      Duration `yaml:"retry_wait"`
 	MaxInFlight    int      `yaml:"max_in_flight"`
 	RateLimit      int      `yaml:"rate_limit"`
 	MaxBody        Bytes    `yaml:"max_body"`
@@ -92,11 +93,14 @@ type Endpoint struct {
 	CoderModel   string        `yaml:"coder_model"`
 }
 
-// Health are the thresholds below which /health says degraded.
+// Health are the thresholds below which /health says degraded, and how it looks.
 type Health struct {
-	CacheTTL  Duration `yaml:"cache_ttl"`
-	MinMemory Bytes    `yaml:"min_memory"`
-	MinDisk   Bytes    `yaml:"min_disk"`
+	CacheTTL   Duration `yaml:"cache_ttl"`
+	MetricAge  Duration `yaml:"metric_age"`
+	Timeout    Duration `yaml:"timeout"`
+	TrafficAge Duration `yaml:"traffic_age"`
+	MinMemory  Bytes    `yaml:"min_memory"`
+	MinDisk    Bytes    `yaml:"min_disk"`
 }
 
 // Storage are the settings of the embedded time series database and of the
