@@ -1,0 +1,4 @@
+package history
+
+// ParseQuery is for the fuzz target.
+var ParseQuery = parseQuery

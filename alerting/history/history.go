@@ -1,0 +1,328 @@
+// Package history stands beside alerting and reads what it left in the store: from the ALERTS series it tells when which
+// alert fired and for how long, from the silences whether it was silenced, and from the ledger of notifications who was
+// told.
+package history
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+// Bounds of a query.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 1000
+	DefaultRange = 24 * time.Hour
+
+	// maxEpisodes bounds what a query keeps in memory before the newest of it are chosen.
+	maxEpisodes = 50_000
+	// maxAttempts bounds how many notifications are looked at for one answer.
+	maxAttempts = 5000
+	// gap is how far two samples of one series may lie apart: beyond it nobody knows what the alert did. It is
+	// Prometheus' lookback.
+	gap = 5 * time.Minute
+)
+
+// Episode is one time that an alert fired: from its first sample in the state firing until it was resolved or not
+// seen any more.
+type Episode struct {
+	// Fingerprint is Alertmanager's of the labels.
+	Fingerprint string            `json:"fingerprint"`
+	Labels      map[string]string `json:"labels"`
+	// ActiveSince is when the expression became true; zero where the store does not know it any more.
+	ActiveSince time.Time `json:"active_since,omitzero"`
+	StartedAt   time.Time `json:"started_at"`
+	// EndedAt is zero while the alert fires.
+	EndedAt time.Time `json:"ended_at,omitzero"`
+	// Lost says that the end is only where the samples end: the process was not watching.
+	Lost            bool           `json:"lost,omitempty"`
+	DurationSeconds float64        `json:"duration_seconds"`
+	Silences        []Silence      `json:"silences"`
+	Notifications   []Notification `json:"notifications"`
+}
+
+// Silence is one that matched the alert within its time.
+type Silence struct {
+	ID        string    `json:"id"`
+	CreatedBy string    `json:"created_by"`
+	Comment   string    `json:"comment"`
+	StartsAt  time.Time `json:"starts_at"`
+	EndsAt    time.Time `json:"ends_at"`
+}
+
+// Notification is one attempt to tell somebody of the alert.
+type Notification struct {
+	Time        time.Time `json:"time"`
+	Receiver    string    `json:"receiver"`
+	Integration string    `json:"integration"`
+	// Status is the alert's in the message: firing or resolved.
+	Status  string `json:"status"`
+	Outcome string `json:"outcome"`
+	Error   string `json:"error,omitempty"`
+}
+
+// Attempt is one line of the ledger, which may tell of many alerts.
+type Attempt struct {
+	Notification
+	// Statuses are those of the alerts, by fingerprint.
+	Statuses map[string]string
+}
+
+// Sources are what a history is made of.
+type Sources struct {
+	// Storage has the ALERTS series.
+	Storage storage.Queryable
+	// Silences are all that are known, also expired ones, that match labels.
+	Silences func(labels map[string]string) ([]Silence, error)
+	// Attempts are those of a time, newest first, at most limit. nil where no ledger is kept.
+	Attempts func(ctx context.Context, from, to time.Time, limit int) ([]Attempt, error)
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// History answers what fired when. Make it with New.
+type History struct{ Sources }
+
+// New returns a history that reads from s.
+func New(s Sources) *History {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	return &History{s}
+}
+
+// Query says which episodes are wanted.
+type Query struct {
+	// From and To bound the time within which an episode must lie, at least in part.
+	From, To time.Time
+	// Alert is the name of an alert; empty for all.
+	Alert string
+	// Limit is how many are wanted, 1 to MaxLimit.
+	Limit int
+}
+
+// Episodes are those of the query, the one that began last first. more says that there are others.
+func (h *History) Episodes(ctx context.Context, q Query) (episodes []Episode, more bool, err error) {
+	found, more, err := h.read(ctx, q)
+	if err != nil {
+		return nil, false, err
+	}
+	slices.SortStableFunc(found, func(a, b Episode) int { return b.StartedAt.Compare(a.StartedAt) })
+	if len(found) > q.Limit {
+		found, more = found[:q.Limit], true
+	}
+	if err := h.silenced(found); err != nil {
+		return nil, false, fmt.Errorf("reading the silences: %w", err)
+	}
+	if err := h.told(ctx, q, found); err != nil {
+		return nil, false, fmt.Errorf("reading the ledger of notifications: %w", err)
+	}
+	return found, more, nil
+}
+
+// read finds the episodes in the store.
+func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool, err error) {
+	// What fired before From and goes on is told from where its samples begin, as far as one more day tells.
+	from := q.From.Add(-DefaultRange)
+	querier, err := h.Storage.Querier(from.UnixMilli(), q.To.UnixMilli())
+	if err != nil {
+		return nil, false, fmt.Errorf("reading the alerts: %w", err)
+	}
+	defer func() { _ = querier.Close() }() // Nothing was written.
+
+	matchers := func(name string, more ...*labels.Matcher) []*labels.Matcher {
+		m := append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}, more...)
+		if q.Alert != "" {
+			m = append(m, labels.MustNewMatcher(labels.MatchEqual, model.AlertNameLabel, q.Alert))
+		}
+		return m
+	}
+	active, err := activeTimes(ctx, querier, matchers("ALERTS_FOR_STATE"))
+	if err != nil {
+		return nil, false, err
+	}
+	set := querier.Select(ctx, false, nil, matchers("ALERTS", labels.MustNewMatcher(labels.MatchEqual, "alertstate", "firing"))...)
+	var samples chunkenc.Iterator
+	for set.Next() {
+		series := set.At()
+		samples = series.Iterator(samples)
+		spans, err := firing(samples, h.Now())
+		if err != nil {
+			return nil, false, fmt.Errorf("reading the alerts: %w", err)
+		}
+		ls := labels.NewBuilder(series.Labels()).Del(model.MetricNameLabel, "alertstate").Labels()
+		for _, s := range spans {
+			if s.start.After(q.To) || !s.end.IsZero() && s.end.Before(q.From) {
+				continue
+			}
+			if len(found) == maxEpisodes {
+				return found, true, nil
+			}
+			found = append(found, h.episode(ls, s, active[ls.Hash()]))
+		}
+	}
+	if err := set.Err(); err != nil {
+		return nil, false, fmt.Errorf("reading the alerts: %w", err)
+	}
+	return found, false, nil
+}
+
+func (h *History) episode(ls labels.Labels, s span, active []activity) Episode {
+	e := Episode{
+		Labels: ls.Map(), StartedAt: s.start, EndedAt: s.end, Lost: s.lost,
+		Silences: []Silence{}, Notifications: []Notification{},
+	}
+	set := make(model.LabelSet, len(e.Labels))
+	for name, v := range e.Labels {
+		set[model.LabelName(name)] = model.LabelValue(v)
+	}
+	e.Fingerprint = set.Fingerprint().String()
+	end := s.end
+	if end.IsZero() {
+		end = h.Now()
+	}
+	e.DurationSeconds = end.Sub(s.start).Seconds()
+	for _, a := range active {
+		if a.at.After(s.start) {
+			break
+		}
+		e.ActiveSince = a.since
+	}
+	return e
+}
+
+// span is one time in which a series had samples.
+type span struct {
+	start, end time.Time // end is zero while it goes on
+	lost       bool
+}
+
+// firing are the times in which the samples say that an alert fired.
+func firing(samples chunkenc.Iterator, now time.Time) ([]span, error) {
+	var spans []span
+	var last int64 // of the span that is open
+	open := false
+	finish := func(end int64, lost bool) {
+		spans[len(spans)-1].end, spans[len(spans)-1].lost = time.UnixMilli(end).UTC(), lost
+		open = false
+	}
+	for kind := samples.Next(); kind != chunkenc.ValNone; kind = samples.Next() {
+		if kind != chunkenc.ValFloat {
+			continue // no rule writes histograms here
+		}
+		at, v := samples.At()
+		if open && at-last > gap.Milliseconds() {
+			finish(last, true)
+		}
+		switch {
+		case value.IsStaleNaN(v):
+			if open {
+				finish(at, false)
+			}
+			continue
+		case !open:
+			spans = append(spans, span{start: time.UnixMilli(at).UTC()})
+			open = true
+		}
+		last = at
+	}
+	if open && now.UnixMilli()-last > gap.Milliseconds() {
+		finish(last, true)
+	}
+	return spans, samples.Err()
+}
+
+// activity is when an expression became true, as it was known at a time.
+type activity struct{ at, since time.Time }
+
+// activeTimes are the changes of the ALERTS_FOR_STATE series, by the hash of the alert's labels.
+func activeTimes(ctx context.Context, querier storage.Querier, matchers []*labels.Matcher) (map[uint64][]activity, error) {
+	times := make(map[uint64][]activity)
+	set := querier.Select(ctx, false, nil, matchers...)
+	var samples chunkenc.Iterator
+	for set.Next() {
+		series := set.At()
+		hash := labels.NewBuilder(series.Labels()).Del(model.MetricNameLabel).Labels().Hash()
+		samples = series.Iterator(samples)
+		known := math.NaN()
+		for kind := samples.Next(); kind != chunkenc.ValNone; kind = samples.Next() {
+			if kind != chunkenc.ValFloat {
+				continue
+			}
+			at, v := samples.At()
+			if math.IsNaN(v) || v == known {
+				continue
+			}
+			known = v
+			times[hash] = append(times[hash], activity{time.UnixMilli(at), time.Unix(int64(v), 0).UTC()})
+		}
+		if err := samples.Err(); err != nil {
+			return nil, fmt.Errorf("reading the alerts: %w", err)
+		}
+	}
+	if err := set.Err(); err != nil {
+		return nil, fmt.Errorf("reading the alerts: %w", err)
+	}
+	return times, nil
+}
+
+// silenced adds the silences to the episodes that they concern.
+func (h *History) silenced(episodes []Episode) error {
+	if h.Silences == nil {
+		return nil
+	}
+	for i := range episodes {
+		e := &episodes[i]
+		all, err := h.Silences(e.Labels)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.EndsAt.After(e.StartedAt) && (e.EndedAt.IsZero() || s.StartsAt.Before(e.EndedAt)) && s.StartsAt.Before(h.Now()) {
+				e.Silences = append(e.Silences, s)
+			}
+		}
+	}
+	return nil
+}
+
+// told adds the notifications to the episodes that they tell of: a notification belongs to the last episode of its
+// alert that had begun.
+func (h *History) told(ctx context.Context, q Query, episodes []Episode) error {
+	if h.Attempts == nil || len(episodes) == 0 {
+		return nil
+	}
+	from, by := q.From, make(map[string][]int)
+	for i, e := range episodes { // the newest first
+		by[e.Fingerprint] = append(by[e.Fingerprint], i)
+		if e.StartedAt.Before(from) {
+			from = e.StartedAt
+		}
+	}
+	attempts, err := h.Attempts(ctx, from, h.Now(), maxAttempts)
+	if err != nil {
+		return err
+	}
+	for _, a := range slices.Backward(attempts) {
+		for fingerprint, status := range a.Statuses {
+			for _, i := range by[fingerprint] {
+				if !a.Time.Before(episodes[i].StartedAt) {
+					n := a.Notification
+					n.Status = status
+					episodes[i].Notifications = append(episodes[i].Notifications, n)
+					break
+				}
+			}
+		}
+	}
+	return nil
+}
