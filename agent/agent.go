@@ -72,10 +72,8 @@ func (o Options) Validate() error {
 	if o.ClientTimeout <= 0 {
 		return fmt.Errorf("agent.client_timeout: must be longer than 0, is %s", o.ClientTimeout)
 	}
-	for model, p := range o.Prices {
-		if err := p.validate(); err != nil {
-			return fmt.Errorf("agent.prices: %s: %w", model, err)
-		}
+	if err := validatePrices(o.Prices); err != nil {
+		return fmt.Errorf("agent.prices: %w", err)
 	}
 	for _, p := range o.TrustedProxies {
 		if !p.IsValid() {

@@ -28,22 +28,32 @@ func (p Price) validate() error {
 	return nil
 }
 
-// pricesOf are the prices of the models that may answer, of a table whose keys
-// are their ids or short names; an id counts before a short name. The keys of
-// no such model are unused.
+// validatePrices refuses prices that are none, and two of one model: nobody
+// could tell which one counts.
+func validatePrices(table map[string]Price) error {
+	for _, model := range slices.Sorted(maps.Keys(table)) {
+		if err := table[model].validate(); err != nil {
+			return fmt.Errorf("%s: %w", model, err)
+		}
+		for _, backend := range []string{llm.Ollama, llm.NVIDIA, llm.OpenAI} {
+			id, ok := llm.Aliases(backend)[model]
+			if _, twice := table[id]; ok && twice {
+				return fmt.Errorf("%s and %s are the same model of %s: remove one of the two", model, id, backend)
+			}
+		}
+	}
+	return nil
+}
+
+// pricesOf are the prices of the models that may answer, of a valid table whose
+// keys are their ids or short names. The keys of no such model are unused.
 func pricesOf(targets []llm.Target, table map[string]Price) (prices map[llm.Target]Price, unused []string) {
 	prices = make(map[llm.Target]Price)
 	for _, key := range slices.Sorted(maps.Keys(table)) {
 		used := false
 		for _, t := range targets {
-			switch {
-			case key == t.Model:
+			if key == t.Model || llm.Aliases(t.Provider)[key] == t.Model {
 				prices[t], used = table[key], true
-			case llm.Aliases(t.Provider)[key] == t.Model:
-				used = true
-				if _, ok := table[t.Model]; !ok {
-					prices[t] = table[key]
-				}
 			}
 		}
 		if !used {

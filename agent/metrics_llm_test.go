@@ -251,6 +251,13 @@ func TestPricesAreChecked(t *testing.T) {
 	o := agent.DefaultOptions()
 	o.Prices = map[string]agent.Price{"m": {Output: -1}}
 	require.ErrorContains(t, o.Validate(), "agent.prices: m: must be 0 or more")
+	for short, id := range map[string]string{"mistral": "mistral:7b", "nim-llama": "meta/llama-3.1-8b-instruct"} {
+		o.Prices = map[string]agent.Price{short: {Input: 1}, id: {Input: 1}, "other": {}}
+		require.ErrorContains(t, o.Validate(), "agent.prices: "+short+" and "+id+" are the same model of ")
+	}
+	// Names of different backends' models.
+	o.Prices = map[string]agent.Price{"mistral": {}, "nim-mistral": {}, "mistralai/mistral-7b": {}}
+	require.NoError(t, o.Validate())
 }
 
 // A price may stand under a model's short name, as its model may. What belongs
@@ -263,7 +270,6 @@ func TestPricesByShortName(t *testing.T) {
 	}{
 		"short name":  {map[string]agent.Price{"mistral": {Input: 2, Output: 10}}, 44e-6, false},
 		"id":          {map[string]agent.Price{"mistral:7b": {Input: 2, Output: 10}}, 44e-6, false},
-		"both":        {map[string]agent.Price{"mistral": {Input: 1}, "mistral:7b": {Input: 2, Output: 10}}, 44e-6, false},
 		"other model": {map[string]agent.Price{"mistrall": {Input: 2}, "nim-mistral": {Input: 2}}, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
