@@ -176,8 +176,10 @@ func (m *llmMetrics) initialise(targets []llm.Target) {
 		for _, kind := range llm.Kinds() {
 			m.errors.WithLabelValues(provider, string(kind))
 		}
+	}
+	for _, chosen := range targets[:min(len(targets), 1)] { // the fallback is never asked again
 		for _, kind := range []llm.Kind{llm.RateLimited, llm.Unavailable} {
-			m.retries.WithLabelValues(provider, string(kind))
+			m.retries.WithLabelValues(chosen.Provider, string(kind))
 		}
 	}
 }

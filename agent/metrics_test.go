@@ -75,6 +75,10 @@ func TestEverythingExistsAtZero(t *testing.T) {
 	} {
 		require.Contains(t, counters, want)
 	}
+	for key := range counters {
+		require.False(t, strings.HasPrefix(key, "hancock_llm_retries_total{") && strings.Contains(key, "openai"),
+			"the fallback is never asked again: %s", key)
+	}
 }
 
 // The names must be those of the guide whichever format a scraper asks for.
