@@ -218,3 +218,31 @@ func FuzzParse(f *testing.F) {
 		require.NotEmpty(t, c.Storage.Path)
 	})
 }
+
+// TestAlertmanagerPaths makes the paths of the section relative to the file
+// that it stands in.
+func TestAlertmanagerPaths(t *testing.T) {
+	const section = `
+		  templates: [page/*.tmpl]
+		  route: {receiver: team}
+		  receivers:
+		    - name: team
+		      webhook_configs:
+		        - url: http://localhost:9/
+		          http_config: {authorization: {credentials_file: key}}
+	`
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "am"), 0o700))
+	write(t, dir, "am/alertmanager.yml", strings.ReplaceAll(section, "\n\t\t  ", "\n"))
+	for text, from := range map[string]string{
+		"alertmanager:" + section:             dir,
+		"alertmanager: am/alertmanager.yml\n": filepath.Join(dir, "am"),
+	} {
+		c, err := Load(write(t, dir, "hancock.yml", text), defaults())
+		require.NoError(t, err)
+		require.Empty(t, c.Warnings)
+		require.Equal(t, []string{filepath.Join(from, "page/*.tmpl")}, c.Alertmanager.Templates)
+		require.Equal(t, filepath.Join(from, "key"),
+			c.Alertmanager.Receivers[0].WebhookConfigs[0].HTTPConfig.Authorization.CredentialsFile)
+	}
+}

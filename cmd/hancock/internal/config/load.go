@@ -111,9 +111,8 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 		return s.place("prometheus", err)
 	}
 	for name, why := range map[string]string{
-		"alerting": "external Alertmanagers are not notified yet",
-		"tracing":  "Hancock sends no traces",
-		"runtime":  "the Go runtime is set by the environment (GOGC, GOMEMLIMIT)",
+		"tracing": "Hancock sends no traces",
+		"runtime": "the Go runtime is set by the environment (GOGC, GOMEMLIMIT)",
 	} {
 		if _, ok := written[name]; ok {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.%s has no effect: %s", name, why))
@@ -128,11 +127,25 @@ func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
 		return err
 	}
 	a, err := amconfig.Load(s.text)
+	if err == nil {
+		err = setDirectory(a, filepath.Dir(s.path))
+	}
 	if err != nil {
 		return s.place("alertmanager", err)
 	}
 	c.Alertmanager = a
-	c.Warnings = append(c.Warnings, "alertmanager has no effect: it is checked, but nobody outside is notified yet")
+	var written map[string]yaml.Node
+	if err := yaml.Unmarshal([]byte(s.text), &written); err != nil {
+		return s.place("alertmanager", err)
+	}
+	for name, why := range map[string]string{
+		"tracing":        "Hancock sends no traces",
+		"event_recorder": "attempts to notify are in Hancock's own log",
+	} {
+		if _, ok := written[name]; ok {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("alertmanager.%s has no effect: %s", name, why))
+		}
+	}
 	return nil
 }
 
