@@ -136,7 +136,9 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 	return nil
 }
 
-// lockFolder takes the lock that an open store holds, and returns what gives it back.
+// lockFolder takes the lock that an open store holds, and returns what gives it back. The file
+// stays: who removed it could take it from another process that holds it by then, and a third one
+// would make and lock another file.
 func lockFolder(dir string) (unlock func() error, err error) {
 	name := filepath.Join(dir, "lock")
 	lock, _, err := fileutil.Flock(name)
@@ -146,7 +148,7 @@ func lockFolder(dir string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking data folder: %w", err)
 	}
-	return func() error { return errors.Join(lock.Release(), os.Remove(name)) }, nil
+	return lock.Release, nil
 }
 
 // checkFolder reports whether dir holds a store's data. Data of something else than a demo is an error.

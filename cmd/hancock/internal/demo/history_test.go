@@ -34,6 +34,7 @@ func openStore(t *testing.T, dir string) (*tsdb.DB, *logLines) {
 	opts.RetentionDuration = (15 * 24 * time.Hour).Milliseconds()
 	opts.MaxBlockDuration = (24 * time.Hour).Milliseconds()
 	opts.StripeSize = 1024
+	opts.NoLockfile = true // as ours, which takes the lock itself: the file of an earlier one is no crash
 	db, err := tsdb.Open(dir, slog.New(lines), nil, opts, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -212,7 +213,7 @@ func TestHistoryIsAllOrNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, WriteHistory(ctx, o), context.Canceled)
-	require.Equal(t, []string{MarkerFile}, folder(t, o.Dir))
+	require.Equal(t, []string{MarkerFile, "lock"}, folder(t, o.Dir))
 
 	// Half of a history that a killed process left is thrown away.
 	require.NoError(t, os.MkdirAll(filepath.Join(o.Dir, newBlocksFolder, "01BKGV7JBM69T2G1BGBGM6KB12"), 0o700))
@@ -293,4 +294,26 @@ func BenchmarkWriteHistory(b *testing.B) {
 	for b.Loop() {
 		require.NoError(b, WriteHistory(b.Context(), historyOptions(b)))
 	}
+}
+
+// TestLockFileStays: two processes that lock the folder one after the other lock the same file, so
+// that one that still had it open has not locked another one.
+func TestLockFileStays(t *testing.T) {
+	dir := t.TempDir()
+	stat := func() os.FileInfo {
+		info, err := os.Stat(filepath.Join(dir, "lock"))
+		require.NoError(t, err)
+		return info
+	}
+	unlock, err := lockFolder(dir)
+	require.NoError(t, err)
+	first := stat()
+	_, err = lockFolder(dir)
+	require.ErrorContains(t, err, "is in use by another process")
+	require.NoError(t, unlock())
+	require.True(t, os.SameFile(first, stat()), "the lock's file is another one")
+	unlock, err = lockFolder(dir)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(first, stat()))
+	require.NoError(t, unlock())
 }
