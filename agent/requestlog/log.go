@@ -19,7 +19,7 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 // level (DEBUG, INFO, WARNING, ERROR), message, the attributes, and request_id
 // when the context belongs to a request. Writes to w are serialised.
 func New(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(handler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: rename})})
+	return slog.New(newHandler(w, level))
 }
 
 // ParseLevel reads a level as LOG_LEVEL has it: DEBUG, INFO, WARNING or ERROR,
@@ -41,22 +41,40 @@ func ParseLevel(s string) (slog.Level, error) {
 
 // handler adds what is known of the request that the context belongs to: its
 // id, its endpoint and, once it has been read, its mode.
-type handler struct{ slog.Handler }
+type handler struct {
+	slog.Handler
+	plain *plain // nil when every line has attributes of the logger's
+}
+
+func newHandler(w io.Writer, level slog.Leveler) handler {
+	out := &sink{w: w}
+	return handler{
+		Handler: slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: rename}),
+		plain:   &plain{out: out},
+	}
+}
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
+	if h.plain != nil {
+		if ok, err := h.plain.handle(ctx, r); ok {
+			return err
+		}
+	}
 	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		var fields []slog.Attr
+		rec.common(r, func(a slog.Attr) { fields = append(fields, a) })
 		r = r.Clone()
-		r.AddAttrs(rec.common(r)...)
+		r.AddAttrs(fields...)
 	}
 	return h.Handler.Handle(ctx, r)
 }
 
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{h.Handler.WithAttrs(attrs)}
+	return handler{Handler: h.Handler.WithAttrs(attrs)}
 }
 
 func (h handler) WithGroup(name string) slog.Handler {
-	return handler{h.Handler.WithGroup(name)}
+	return handler{Handler: h.Handler.WithGroup(name)}
 }
 
 // rename gives slog's own three fields the names and forms of our log. The

@@ -24,10 +24,21 @@ const maxPathLength = 200
 // record is what is known of one request. The handlers of a request may add to
 // it from several goroutines.
 type record struct {
-	id, endpoint string
+	id, method, endpoint string
 
 	mu    sync.Mutex
 	attrs []slog.Attr
+	room  [10]slog.Attr // of attrs, as long as it lasts
+}
+
+func newRecord(c echo.Context) *record {
+	r := &record{
+		id:       requestID(c.Request().Header.Get(echo.HeaderXRequestID)),
+		method:   cut(c.Request().Method, 16),
+		endpoint: endpoint(c),
+	}
+	r.attrs = append(r.room[:0], Client(address(c.Request().RemoteAddr)))
+	return r
 }
 
 type contextKey struct{}
@@ -51,42 +62,73 @@ func Add(ctx context.Context, attrs ...slog.Attr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range attrs {
-		r.attrs = slices.DeleteFunc(r.attrs, func(old slog.Attr) bool { return old.Key == a.Key })
+		if i := r.index(a.Key); i >= 0 {
+			r.attrs = slices.Delete(r.attrs, i, i+1)
+		}
 		r.attrs = append(r.attrs, a)
 	}
 }
 
-// appendTo appends what was added to the record.
-func (r *record) appendTo(fields []slog.Attr) []slog.Attr {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append(fields, r.attrs...)
+// index is the place of a field that was added, or -1.
+func (r *record) index(key string) int {
+	return slices.IndexFunc(r.attrs, func(a slog.Attr) bool { return a.Key == key })
 }
 
-// common are the fields that belong on every line of the request and that the
-// line does not bring itself.
-func (r *record) common(line slog.Record) []slog.Attr {
+// common hands on the fields that belong on every line of the request and that
+// the line does not bring itself.
+func (r *record) common(line slog.Record, add func(slog.Attr)) {
 	var id, endpoint, mode bool
 	line.Attrs(func(has slog.Attr) bool {
 		id, endpoint, mode = id || has.Key == KeyRequestID, endpoint || has.Key == KeyEndpoint, mode || has.Key == KeyMode
 		return true
 	})
-	fields := make([]slog.Attr, 0, 3)
 	if !id {
-		fields = append(fields, slog.String(KeyRequestID, r.id))
+		add(slog.String(KeyRequestID, r.id))
 	}
 	if !endpoint {
-		fields = append(fields, slog.String(KeyEndpoint, r.endpoint))
+		add(slog.String(KeyEndpoint, r.endpoint))
 	}
 	if mode {
-		return fields
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if i := slices.IndexFunc(r.attrs, func(a slog.Attr) bool { return a.Key == KeyMode }); i >= 0 {
-		fields = append(fields, r.attrs[i])
+	if i := r.index(KeyMode); i >= 0 {
+		add(r.attrs[i])
 	}
-	return fields
+}
+
+// started logs that the request has come.
+func (r *record) started(ctx context.Context, log slog.Handler, start time.Time, l slog.Level) {
+	if !log.Enabled(ctx, l) {
+		return
+	}
+	line := newLine(start, l, EventStarted)
+	line.AddAttrs(slog.String(KeyMethod, r.method), slog.String(KeyEndpoint, r.endpoint))
+	_ = log.Handle(ctx, line) // as a Logger does
+}
+
+// completed logs all that is known of the request.
+func (r *record) completed(ctx context.Context, log slog.Handler, start time.Time, l slog.Level, status int) {
+	if !log.Enabled(ctx, l) {
+		return
+	}
+	now := time.Now()
+	line := newLine(now, l, EventCompleted)
+	line.AddAttrs(slog.String(KeyMethod, r.method), slog.String(KeyEndpoint, r.endpoint),
+		slog.Int(KeyStatus, status), slog.Float64(KeyLatency, milliseconds(now.Sub(start))))
+	r.mu.Lock()
+	line.AddAttrs(r.attrs...)
+	r.mu.Unlock()
+	_ = log.Handle(ctx, line)
+}
+
+// newLine is the line of an event. A Logger would look for its caller in the
+// stack as well, which takes as long as the rest.
+func newLine(at time.Time, l slog.Level, event string) slog.Record {
+	line := slog.NewRecord(at, l, event, 0)
+	line.AddAttrs(slog.String(KeyEvent, event))
+	return line
 }
 
 // Middleware is the outermost one. It reads, replaces or makes the request's
@@ -95,45 +137,26 @@ func (r *record) common(line slog.Record) []slog.Attr {
 // 5xx), of everything else at DEBUG. Errors are written by the server's error
 // handler before the line is, so that it tells the status that was sent.
 func Middleware(log *slog.Logger) echo.MiddlewareFunc {
+	handler := log.Handler()
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			rec := &record{
-				id:       requestID(c.Request().Header.Get(echo.HeaderXRequestID)),
-				endpoint: endpoint(c),
-				attrs:    append(make([]slog.Attr, 0, 10), Client(address(c.Request().RemoteAddr))),
-			}
+			rec := newRecord(c)
 			ctx := context.WithValue(c.Request().Context(), contextKey{}, rec)
 			c.SetRequest(c.Request().WithContext(ctx))
 			c.Response().Header().Set(echo.HeaderXRequestID, rec.id)
 
 			api := strings.HasPrefix(c.Request().URL.Path, "/v1/")
-			// Room for both lines, whose first field is the event.
-			fields := append(make([]slog.Attr, 0, 16), slog.Attr{},
-				slog.String(KeyMethod, cut(c.Request().Method, 16)),
-				slog.String(KeyEndpoint, rec.endpoint))
 			start := time.Now()
-			write(ctx, log, level(api, 0), EventStarted, fields)
+			rec.started(ctx, handler, start, level(api, 0))
 			// A panic that nothing below has caught goes on after the line.
 			status := http.StatusInternalServerError
-			defer func() {
-				fields = append(fields, slog.Int(KeyStatus, status),
-					slog.Float64(KeyLatency, milliseconds(time.Since(start))))
-				write(ctx, log, level(api, status), EventCompleted, rec.appendTo(fields))
-			}()
+			defer func() { rec.completed(ctx, handler, start, level(api, status), status) }()
 			if err := next(c); err != nil {
 				c.Error(err)
 			}
 			status = c.Response().Status
 			return nil
 		}
-	}
-}
-
-// write logs an event, which becomes the first of the fields.
-func write(ctx context.Context, log *slog.Logger, l slog.Level, event string, fields []slog.Attr) {
-	if log.Enabled(ctx, l) {
-		fields[0] = slog.String(KeyEvent, event)
-		log.LogAttrs(ctx, l, event, fields...) //nolint:sloglint // One of two constants.
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 type Log struct {
 	level   slog.Leveler
 	stderr  io.Writer
-	encoder slog.Handler
+	encoder handler
 	metrics metrics
 	files   atomic.Pointer[files] // nil until Open
 	tail    *tail
@@ -39,7 +39,7 @@ const searches = 2
 // the records of requests are searched later, when it is too late to want them.
 func NewLog(stderr io.Writer, level slog.Leveler) *Log {
 	l := &Log{level: level, stderr: stderr, metrics: newMetrics(), tail: newTail(), busy: make(chan struct{}, searches), patience: patience}
-	l.encoder = slog.NewJSONHandler(l, &slog.HandlerOptions{Level: lowest{level}, ReplaceAttr: rename})
+	l.encoder = newHandler(l, lowest{level})
 	return l
 }
 
@@ -68,7 +68,7 @@ func (l *Log) Open(opts Options, reg prometheus.Registerer) error {
 // whatever the level of the log: that is for libraries, whose every step is
 // nobody's business.
 func (l *Log) Logger(minimum slog.Level) *slog.Logger {
-	return slog.New(handler{atLeast{l.encoder, minimum}})
+	return slog.New(handler{atLeast{l.encoder.Handler, minimum}, l.encoder.plain})
 }
 
 // EndStreams ends all live tails, now and from now on; a server that stops
