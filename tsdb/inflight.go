@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // errClosed is what a query gets that comes after Close.
@@ -40,15 +41,30 @@ func (f *inflight) enter(ctx context.Context) (_ context.Context, leave func(), 
 	}, nil
 }
 
-// close admits nobody any more, cancels who is in and waits until all have left.
-func (f *inflight) close() {
+// close admits nobody any more, cancels who is in and waits for them, but not longer than that. It returns how many
+// have not left by then, and a channel that is closed when all have.
+func (f *inflight) close(wait time.Duration) (left int, empty <-chan struct{}) {
 	f.mtx.Lock()
 	f.closed = true
 	for cancel := range f.cancels {
 		(*cancel)()
 	}
 	f.mtx.Unlock()
-	f.running.Wait()
+	done := make(chan struct{})
+	go func() {
+		f.running.Wait()
+		close(done)
+	}()
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+		f.mtx.Lock()
+		defer f.mtx.Unlock()
+		left = len(f.cancels)
+	}
+	return left, done
 }
 
 // querySlots bounds how many queries run at once. Prometheus' own tracker does that with a file in the data folder

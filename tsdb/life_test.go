@@ -331,6 +331,7 @@ func TestOptionsValidate(t *testing.T) {
 		"instance \"\"":                        func(o *tsdb.Options) { o.Instance = "" },
 		"instance \"\\xff\"":                   func(o *tsdb.Options) { o.Instance = "\xff" },
 		"max exemplars must not be negative":   func(o *tsdb.Options) { o.MaxExemplars = -1 },
+		"drain timeout must be at least":       func(o *tsdb.Options) { o.DrainTimeout = 0 },
 		"flush timeout must be at least":       func(o *tsdb.Options) { o.FlushTimeout = 0 },
 		"query timeout must be at least":       func(o *tsdb.Options) { o.QueryTimeout = 0 },
 		"query max samples must be at least 1": func(o *tsdb.Options) { o.QueryMaxSamples = 0 },

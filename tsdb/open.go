@@ -223,6 +223,9 @@ func (db *DB) startTime() (int64, error) {
 // Close stops a Run that is still going, waits until queries have ended (they are cancelled), sends what
 // remote_write has queued and closes the storage. Everything that was committed is on disk already, so a Close
 // that never comes loses nothing but stale markers. Later calls return what the first returned.
+//
+// Files must not be unmapped under a query: where one does not end in time, Close returns an error, and the storage
+// stays open and locked until it has ended or the process has.
 func (db *DB) Close() error {
 	db.close.Do(func() { db.closeErr = db.closeAll() })
 	return db.closeErr
@@ -230,7 +233,23 @@ func (db *DB) Close() error {
 
 func (db *DB) closeAll() error {
 	db.scraping.stop()
-	db.inflight.close()
+	left, empty := db.inflight.close(db.opts.DrainTimeout)
+	if left == 0 {
+		return db.closeStorage()
+	}
+	go func() {
+		<-empty
+		if err := db.closeStorage(); err != nil {
+			db.logger.Error("closing storage after the last query", "error", err)
+		}
+	}()
+	return fmt.Errorf("closing storage: queries that do not end within %s of being cancelled: %d; "+
+		"what is stored is safe, and %s stays locked until they end or the process does",
+		db.opts.DrainTimeout, left, db.opts.Path)
+}
+
+// closeStorage closes what Open has opened, when nobody uses it any more.
+func (db *DB) closeStorage() error {
 	var errs []error
 	if db.self != nil {
 		errs = append(errs, db.self.Close())

@@ -44,6 +44,9 @@ type Options struct {
 	// that the process has to stop.
 	FlushTimeout time.Duration
 
+	// DrainTimeout is how long Close waits for the queries that it has cancelled. It has to fit into that time, too.
+	DrainTimeout time.Duration
+
 	// QueryTimeout bounds one query, QueryMaxSamples what it may hold in memory (16 bytes each, at least),
 	// QueryConcurrency how many run at once (the rest wait), and QueryLookback is how old a sample may be and
 	// still count as the present one.
@@ -63,6 +66,7 @@ func DefaultOptions() Options {
 		ScrapeTimeout:    10 * time.Second,
 		Instance:         "127.0.0.1:5000",
 		MaxExemplars:     10_000,
+		DrainTimeout:     5 * time.Second,
 		FlushTimeout:     10 * time.Second,
 		QueryTimeout:     2 * time.Minute,
 		QueryMaxSamples:  50_000_000,
@@ -89,6 +93,7 @@ func (o Options) Validate() error {
 		o.checkRetention(),
 		positive("scrape interval", o.ScrapeInterval),
 		positive("scrape timeout", o.ScrapeTimeout),
+		positive("drain timeout", o.DrainTimeout),
 		positive("flush timeout", o.FlushTimeout),
 		positive("query timeout", o.QueryTimeout),
 		positive("query lookback", o.QueryLookback),

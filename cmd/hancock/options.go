@@ -102,9 +102,9 @@ func compose(c config.Config) (options, error) {
 	o.web.AllowUnauthenticated, o.web.ProtectMetrics = c.Web.AllowUnauthenticated, c.Web.ProtectMetrics
 	// Most of the time to stop is for requests in flight; see background for the rest.
 	stop := time.Duration(c.Web.ShutdownTimeout)
-	o.web.ShutdownTimeout, o.stopParts = stop*2/3, stop/6
+	o.web.ShutdownTimeout, o.stopParts = stop*2/3, stop/8
 	o.agent.Notify.DrainTimeout = min(o.agent.Notify.DrainTimeout, stop/12)
-	o.tsdb.FlushTimeout = min(o.tsdb.FlushTimeout, stop/12)
+	o.tsdb.FlushTimeout, o.tsdb.DrainTimeout = min(o.tsdb.FlushTimeout, stop/12), min(o.tsdb.DrainTimeout, stop/24)
 	if c.Web.ExternalURL != "" {
 		o.web.ExternalURL, err = url.Parse(c.Web.ExternalURL)
 		fail("web.external_url", err)
