@@ -113,6 +113,7 @@ func search[T any](ctx context.Context, l *Log, m *matcher, decode func([]byte) 
 			wg.Go(func() { workers[i].run(c, m, limit, decode) })
 		}
 		wg.Wait()
+		b.release()
 		if b.err != nil {
 			return page, b.err
 		}
@@ -242,13 +243,16 @@ type chunk struct {
 	size     int64 // of the whole file
 }
 
-// backwards cuts files into chunks, from the newest to the oldest.
+// backwards cuts files into chunks, from the newest to the oldest. A file is
+// open from its first chunk until the release after its last one: an open file
+// that was removed still takes its space.
 type backwards struct {
 	dir   string
-	files []extent // newest first; what is still to come
-	open  []*os.File
-	to    int64 // in the first of files
-	err   error // why there is no next one, if that is not the end
+	files []extent   // newest first; what is still to come
+	file  *os.File   // the first of files, nil before its first chunk
+	read  []*os.File // those before it, whose chunks are still being looked at
+	to    int64      // in the first of files
+	err   error      // why there is no next one, if that is not the end
 }
 
 // newBackwards begins at the end, or before the cursor, which is valid.
@@ -266,7 +270,7 @@ func newBackwards(f *files, cursor string) *backwards {
 }
 
 func (b *backwards) next() (chunk, bool) {
-	for ; len(b.files) > 0; b.files, b.to = b.files[1:], -1 {
+	for ; len(b.files) > 0; b.leave() {
 		e := b.files[0]
 		if b.to < 0 {
 			b.to = e.size
@@ -274,8 +278,8 @@ func (b *backwards) next() (chunk, bool) {
 		if b.to == 0 {
 			continue
 		}
-		if b.to == e.size || len(b.open) == 0 || b.open[len(b.open)-1].Name() != b.path(e.number) {
-			file, err := os.Open(b.path(e.number))
+		if b.file == nil {
+			file, err := os.Open(filepath.Join(b.dir, fileName(e.number)))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // removed meanwhile
 			}
@@ -283,10 +287,10 @@ func (b *backwards) next() (chunk, bool) {
 				b.err = err
 				return chunk{}, false
 			}
-			b.open = append(b.open, file)
+			b.file = file
 		}
 		c := chunk{
-			file: b.open[len(b.open)-1], number: e.number, size: e.size,
+			file: b.file, number: e.number, size: e.size,
 			from: max(b.to-chunkBytes, 0), to: b.to,
 		}
 		b.to = c.from
@@ -295,10 +299,29 @@ func (b *backwards) next() (chunk, bool) {
 	return chunk{}, false
 }
 
-func (b *backwards) path(number uint64) string { return filepath.Join(b.dir, fileName(number)) }
+// leave goes on to the file before.
+func (b *backwards) leave() {
+	if b.file != nil {
+		b.read = append(b.read, b.file)
+	}
+	b.files, b.file, b.to = b.files[1:], nil, -1
+}
+
+// release closes the files of which there is no further chunk. Nobody looks at
+// a chunk meanwhile.
+func (b *backwards) release() {
+	if b.file != nil && b.to == 0 {
+		b.leave()
+	}
+	for _, f := range b.read {
+		_ = f.Close() // only read
+	}
+	b.read = b.read[:0]
+}
 
 func (b *backwards) close() {
-	for _, f := range b.open {
-		_ = f.Close() // only read
+	b.release()
+	if b.file != nil {
+		_ = b.file.Close() // only read
 	}
 }
