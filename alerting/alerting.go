@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,13 +105,25 @@ type Manager struct {
 	rules  *rules.Manager
 	ready  <-chan struct{}
 	cancel context.CancelFunc // Ends evaluations.
+	to     Sender
+	logger *slog.Logger
+
+	// mtx is held by what loads rules: one at a time.
+	mtx sync.Mutex
+	// opts are what rules was made with. Evaluations read them, so they are changed only while gate is held.
+	opts *rules.ManagerOptions
+	gate sync.RWMutex
+	// in is what was checked last, and evaluated as soon as began.
+	in    ruleSet
+	began bool
+	// shown are the groups until then; nil from then on.
+	shown atomic.Pointer[[]*rules.Group]
 
 	begun    atomic.Bool   // Run was called.
 	closed   atomic.Bool   // Close was called.
 	closing  chan struct{} // Closed when Close begins,
 	finished chan struct{} // and when it has ended.
-	start    sync.Once
-	ended    chan struct{} // Closed when the evaluation that start began is over.
+	ended    chan struct{} // Closed when the evaluation that began is over.
 }
 
 // New loads the rules and returns a manager that Run starts. With a nil sender nobody is told; states are kept and
@@ -118,16 +131,9 @@ type Manager struct {
 //
 // A rule file that does not parse is an error that names the file, the line and the rule.
 func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slog.Logger) (*Manager, error) {
-	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("alerting options: %w", err)
-	}
 	// Prometheus' manager only logs what is wrong with a rule; here it is an error.
-	files, err := o.files()
+	in, err := load(o, logger)
 	if err != nil {
-		return nil, err
-	}
-	loader := newLoader(logger)
-	if err := loader.check(files); err != nil {
 		return nil, err
 	}
 	if s.Ready == nil {
@@ -137,32 +143,28 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{
-		rules: rules.NewManager(&rules.ManagerOptions{
-			ExternalURL:     o.externalURL(),
-			QueryFunc:       s.Query,
-			NotifyFunc:      o.notify(to),
-			Context:         ctx,
-			Appendable:      s.Appendable,
-			Queryable:       s.Queryable,
-			Logger:          logger,
-			Registerer:      reg,
-			OutageTolerance: o.OutageTolerance,
-			ForGracePeriod:  o.ForGracePeriod,
-			ResendDelay:     o.ResendDelay,
-			GroupLoader:     loader,
-			Parser:          loader.parser,
-
-			DefaultRuleQueryOffset: func() time.Duration { return o.QueryOffset },
-		}),
+		opts: &rules.ManagerOptions{
+			QueryFunc:  s.Query,
+			Context:    ctx,
+			Appendable: s.Appendable,
+			Queryable:  s.Queryable,
+			Logger:     logger,
+			Registerer: reg,
+			Parser:     in.parser,
+		},
 		ready:    s.Ready,
 		cancel:   cancel,
+		to:       to,
+		logger:   logger,
+		in:       in,
 		closing:  make(chan struct{}),
 		finished: make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
-	err = m.rules.Update(o.EvaluationInterval, files, o.ExternalLabels, o.externalURL().String(), nil)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("loading rules: %w", err), m.Close())
+	m.configure(in)
+	m.rules = rules.NewManager(m.opts)
+	if err := m.show(); err != nil {
+		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
@@ -195,7 +197,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	case <-m.closing:
 		return nil
 	}
-	m.evaluate()
+	if err := m.begin(); err != nil {
+		return err
+	}
 	select {
 	case <-ctx.Done():
 	case <-m.closing:
@@ -203,14 +207,30 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
-// evaluate lets the groups go, which wait for it since they were loaded.
-func (m *Manager) evaluate() {
-	m.start.Do(func() {
-		go func() {
-			defer close(m.ended)
-			m.rules.Run()
-		}()
-	})
+// begin evaluates what is loaded from now on, unless the manager is closed.
+func (m *Manager) begin() error {
+	m.mtx.Lock()
+	defer m.mtx.Unlock()
+	if m.closed.Load() {
+		return nil
+	}
+	if err := m.update(); err != nil {
+		return err
+	}
+	m.began = true
+	m.shown.Store(nil)
+	go func() {
+		defer close(m.ended)
+		m.rules.Run()
+	}()
+	return nil
+}
+
+// evaluate is one evaluation of a group.
+func (m *Manager) evaluate(ctx context.Context, g *rules.Group, at time.Time) {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	rules.DefaultEvalIterationFunc(ctx, g, at)
 }
 
 // Close stops the evaluation and waits until it has ended; one that is going on gets five seconds and is then
@@ -222,18 +242,32 @@ func (m *Manager) Close() error {
 	}
 	defer close(m.finished)
 	close(m.closing)
-	// The groups must be let go before they can be stopped, even if they never ran.
-	m.evaluate()
 	giveUp := time.AfterFunc(stopGrace, m.cancel)
 	defer giveUp.Stop()
-	m.rules.Stop()
-	<-m.ended
+	m.mtx.Lock() // A reload may wait for evaluations, too.
+	began := m.began
+	m.mtx.Unlock()
+	if began {
+		m.rules.Stop()
+		<-m.ended
+	}
 	m.cancel()
 	return nil
 }
 
 // RuleGroups are the loaded groups, by file and name.
-func (m *Manager) RuleGroups() []*rules.Group { return m.rules.RuleGroups() }
+func (m *Manager) RuleGroups() []*rules.Group {
+	if shown := m.shown.Load(); shown != nil {
+		return slices.Clone(*shown)
+	}
+	return m.rules.RuleGroups()
+}
 
 // AlertingRules are the rules of all groups that can raise alerts.
-func (m *Manager) AlertingRules() []*rules.AlertingRule { return m.rules.AlertingRules() }
+func (m *Manager) AlertingRules() []*rules.AlertingRule {
+	var all []*rules.AlertingRule
+	for _, g := range m.RuleGroups() {
+		all = append(all, g.AlertingRules()...)
+	}
+	return all
+}

@@ -33,6 +33,12 @@ type house struct {
 	sent    *outbox
 	ready   chan struct{}
 	options alerting.Options
+	engine  *promql.Engine
+}
+
+// query asks the storage now.
+func (h *house) query(expr string) (promql.Vector, error) {
+	return rules.EngineQueryFunc(h.engine, h.db)(h.t.Context(), expr, time.Now())
 }
 
 // outbox is a Sender that keeps what it is given.
@@ -67,6 +73,7 @@ func enter(t *testing.T, dir string) *house {
 		MaxSamples: 1e6, Timeout: time.Minute, EnableAtModifier: true, EnableNegativeOffset: true,
 		Parser: parser.NewParser(parser.Options{}),
 	})
+	h.engine = engine
 	h.options.ExternalURL = &url.URL{Scheme: "http", Host: "hancock.example"}
 	h.m, err = alerting.New(h.options, alerting.Storage{
 		Queryable: h.db, Appendable: h.db, Query: rules.EngineQueryFunc(engine, h.db), Ready: h.ready,

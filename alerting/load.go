@@ -2,7 +2,6 @@ package alerting
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -28,14 +27,8 @@ func Builtin() string { return builtin }
 // Check parses all rules that o names. The error has a line for each thing that is wrong, which names the file, the
 // line, the group and the rule.
 func Check(o Options) error {
-	if err := o.Validate(); err != nil {
-		return fmt.Errorf("alerting options: %w", err)
-	}
-	files, err := o.files()
-	if err != nil {
-		return err
-	}
-	return newLoader(slog.New(slog.DiscardHandler)).check(files)
+	_, err := load(o, slog.New(slog.DiscardHandler))
+	return err
 }
 
 // files are the rule files that exist now, each once.
@@ -69,16 +62,6 @@ type loader struct {
 
 func newLoader(logger *slog.Logger) loader {
 	return loader{parser: parser.NewParser(parser.Options{}), logger: logger}
-}
-
-// check loads files and joins what is wrong with them.
-func (l loader) check(files []string) error {
-	var errs []error
-	for _, f := range files {
-		_, found := l.Load(f, false, model.UTF8Validation)
-		errs = append(errs, found...)
-	}
-	return errors.Join(errs...)
 }
 
 // Load parses one file, or the embedded rules.
