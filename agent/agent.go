@@ -39,8 +39,8 @@ type Options struct {
 	Prices map[string]Price
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// ClientTimeout is how long a client may take to send its body, and to
-	// read one piece of a stream, before it counts as gone.
+	// ClientTimeout is how long a client may take to read one piece of a
+	// stream before it counts as gone.
 	ClientTimeout time.Duration
 	// WebhookSecret, if not empty, is what senders to the webhook sign with.
 	WebhookSecret string

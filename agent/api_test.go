@@ -177,29 +177,6 @@ func (*endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestSlowBody(t *testing.T) {
-	a := newAPI(t, llmtest.Say("never"), func(s *settings) { s.agent.ClientTimeout = 100 * time.Millisecond })
-	stuck := make(chan struct{})
-	defer close(stuck)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+"/v1/chat", blocked(stuck))
-	require.NoError(t, err)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := a.client.Do(req)
-	if err == nil {
-		require.Equal(t, http.StatusBadRequest, res.StatusCode)
-		require.NoError(t, res.Body.Close())
-	}
-	require.Eventually(t, func() bool { return a.moved()["hancock_requests_total"] == 1 }, 5*time.Second, time.Millisecond)
-}
-
-// blocked is a body that does not come.
-type blocked chan struct{}
-
-func (b blocked) Read([]byte) (int, error) {
-	<-b
-	return 0, http.ErrBodyReadAfterClose
-}
-
 func TestBackendFailures(t *testing.T) {
 	for _, tc := range []struct {
 		name    string

@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -38,13 +37,9 @@ func (a *Agent) readBody(c echo.Context) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	// A body that trickles in must not hold its connection for ever. A writer
-	// without deadlines is one of a test or behind a wrapper.
-	control := http.NewResponseController(c.Response().Writer)
-	_ = control.SetReadDeadline(time.Now().Add(a.opts.ClientTimeout))
+	// That a body does not trickle in for ever is the server's care.
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, limit))
 	if err == nil {
-		_ = control.SetReadDeadline(time.Time{})
 		return body, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -79,8 +74,8 @@ func isJSON(contentType string) bool {
 // if that could be read.
 func (t task) decode(body []byte) (input, error) {
 	in := input{mode: t.mode, text: make(map[string]string, len(t.fields))}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(body, &object); err != nil || object == nil {
+	object := members(body)
+	if object == nil {
 		return in, badRequest("request body must be a JSON object")
 	}
 	for name, raw := range object {
@@ -138,13 +133,16 @@ func (t task) decodeMode(object map[string]json.RawMessage) (mode string, foreig
 // decode returns the field's text, or that of the first alias that has any.
 func (f field) decode(object map[string]json.RawMessage) (string, error) {
 	value, given := "", false
-	for _, name := range append([]string{f.name}, f.aliases...) {
+	for i, name := 0, f.name; i <= len(f.aliases); i++ {
+		if i > 0 {
+			name = f.aliases[i-1]
+		}
 		raw, ok := object[name]
 		if !ok {
 			continue
 		}
-		var s string
-		if json.Unmarshal(raw, &s) != nil {
+		s, ok := decodeText(raw)
+		if !ok {
 			return "", badRequest(name + " must be a string")
 		}
 		if !given || strings.TrimSpace(value) == "" {

@@ -22,11 +22,22 @@ func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"message":"hi","mode":"soc","stream":true,"history":[{"role":"user","content":"a"}]}`,
 		`{"question":"hi","mode":"wizard"}`, `{"message":null}`, `{"message":"\ud800"}`, `[]`, `null`, ``, "{\"message\":\"\xff\"}",
-		`{"message":"a","message":1}`, `{"history":{},"message":"x"}`,
+		`{"message":"a","message":1}`, `{"history":{},"message":"x"}`, " {\t\"a\" :\n[ {\"b\":\"]}\\\"\"} , 1e3 ],\r\"\\u0061\":-0 , \"\xff\":true}\n",
+		`{}`, `{"":""}`, `{"a":[],"b":{}}`, `{"a":"\\"}`, `{"a":1}}`, `"a"`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		var object map[string]json.RawMessage
+		_ = json.Unmarshal(body, &object)
+		require.Equal(t, object, members(body))
+		for _, raw := range object {
+			var want string
+			err := json.Unmarshal(raw, &want)
+			got, ok := decodeText(raw)
+			require.Equal(t, err == nil, ok)
+			require.Equal(t, want, got)
+		}
 		for _, task := range tasks() {
 			in, err := task.decode(body)
 			if err != nil {

@@ -73,8 +73,8 @@ type sampling struct {
 }
 
 // answer is the body of the 200.
-func (t task) answer(in input, text, model string) map[string]any {
-	body := map[string]any{t.result: text, "model": model}
+func (t task) answer(in input, text, model string) map[string]string {
+	body := map[string]string{t.result: text, "model": model}
 	if t.mode == "" {
 		body["mode"] = in.mode
 	}
