@@ -29,6 +29,7 @@ type Backend struct {
 	// changes them.
 	header              http.Header
 	models, completions *url.URL
+	prompts             prompts
 
 	mu                sync.Mutex
 	succeeded, failed time.Time
@@ -43,6 +44,7 @@ func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Durati
 	b := &Backend{
 		models: base.JoinPath("models"), completions: base.JoinPath("chat", "completions"),
 		provider: provider, endpoint: e, timeout: timeout, http: newTransport(connectTimeout),
+		prompts: prompts{json: make(map[string][]byte)},
 		header: http.Header{
 			"Accept":       {"application/json, text/event-stream"},
 			"Content-Type": {"application/json"},
@@ -126,7 +128,7 @@ func (b *Backend) chat(ctx context.Context, r Request, deadline time.Time) (Answ
 	call, cancel := context.WithDeadlineCause(ctx, deadline, errSlow)
 	defer cancel()
 	answer := Answer{Provider: b.provider, Model: b.modelFor(r)}
-	res, err := b.call(call, http.MethodPost, b.completions, b.request(r))
+	res, err := b.ask(call, b.request(r))
 	var c completion
 	if err == nil {
 		c, err = read[completion](res)
@@ -168,7 +170,7 @@ func (b *Backend) stream(ctx context.Context, r Request, at *Attempt, deadline t
 	body := b.request(r)
 	body.Stream, body.StreamOptions = true, &streamOptions{IncludeUsage: true}
 	answer := Answer{Provider: b.provider, Model: b.modelFor(r)}
-	res, err := b.call(call, http.MethodPost, b.completions, body)
+	res, err := b.ask(call, body)
 	if err != nil {
 		return answer, false, b.classify(ctx, call, answer.Model, res, err)
 	}

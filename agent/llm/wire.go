@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync"
 )
 
 // The requests and answers of OpenAI's chat completions, as far as they are
@@ -21,7 +22,7 @@ import (
 
 type chatRequest struct {
 	Model       string    `json:"model"`
-	Messages    []Message `json:"messages"`
+	Messages    []Message `json:"-"` // see encode
 	Temperature float64   `json:"temperature"`
 	TopP        float64   `json:"top_p"`
 	// MaxTokens is not max_completion_tokens: Ollama ignores that one.
@@ -32,6 +33,63 @@ type chatRequest struct {
 
 type streamOptions struct {
 	IncludeUsage bool `json:"include_usage"`
+}
+
+// encode returns the request as JSON.
+func (r chatRequest) encode(kept *prompts) ([]byte, error) {
+	rest, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	messages, size := make([][]byte, len(r.Messages)), len(rest)+16
+	for i, m := range r.Messages {
+		if messages[i], err = kept.encode(m); err != nil {
+			return nil, err
+		}
+		size += len(messages[i]) + 1
+	}
+	b := append(make([]byte, 0, size), `{"messages":[`...)
+	for i, m := range messages {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, m...)
+	}
+	b = append(b, "],"...)
+	return append(b, rest[1:]...), nil
+}
+
+// prompts keep the JSON of system prompts: those are long, few, and the larger
+// part of most requests.
+type prompts struct {
+	mu   sync.RWMutex
+	json map[string][]byte
+}
+
+// maxPrompts bounds how many are kept.
+const maxPrompts = 64
+
+// encode returns a message as JSON, which nobody changes.
+func (p *prompts) encode(m Message) ([]byte, error) {
+	if m.Role != System {
+		return json.Marshal(m)
+	}
+	p.mu.RLock()
+	b, ok := p.json[m.Content]
+	p.mu.RUnlock()
+	if ok {
+		return b, nil
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.json) < maxPrompts {
+		p.json[m.Content] = b
+	}
+	return b, nil
 }
 
 // completion is a whole answer, or one chunk of a streamed one.
@@ -118,17 +176,14 @@ func newStatusError(res *http.Response) *statusError {
 	return e
 }
 
-// call sends a request to a URL below the base URL, with body as JSON unless it is nil.
-// The answer is a 2xx when there is no error; the caller closes its body. With
-// an error, the answer may still tell the status; its body is closed.
-func (b *Backend) call(ctx context.Context, method string, at *url.URL, body any) (*http.Response, error) {
+// call sends a request to a URL below the base URL, with body as its JSON
+// unless it is nil. The answer is a 2xx when there is no error; the caller
+// closes its body. With an error, the answer may still tell the status; its
+// body is closed.
+func (b *Backend) call(ctx context.Context, method string, at *url.URL, body []byte) (*http.Response, error) {
 	var payload io.Reader = http.NoBody
 	if body != nil {
-		encoded, err := json.Marshal(body)
-		if err != nil {
-			return nil, fmt.Errorf("encoding the request: %w", err)
-		}
-		payload = bytes.NewReader(encoded)
+		payload = bytes.NewReader(body)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "", payload)
 	if err != nil {
@@ -145,6 +200,15 @@ func (b *Backend) call(ctx context.Context, method string, at *url.URL, body any
 		return res, newStatusError(res)
 	}
 	return res, nil
+}
+
+// ask sends a request for a completion, see call.
+func (b *Backend) ask(ctx context.Context, r chatRequest) (*http.Response, error) {
+	body, err := r.encode(&b.prompts)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the request: %w", err)
+	}
+	return b.call(ctx, http.MethodPost, b.completions, body)
 }
 
 // read decodes the one JSON document of an answer and closes its body.
