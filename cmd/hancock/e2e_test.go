@@ -324,6 +324,8 @@ func TestKey(t *testing.T) {
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
+		require.NotEmpty(t, resp.Header.Get("X-RateLimit-Limit"), path)
+		require.NotEmpty(t, resp.Header.Get("X-RateLimit-Remaining"), path)
 		return resp.StatusCode, string(body)
 	}
 	for _, path := range []string{"/v1/agents", "/internal/diagnostics", "/api/v1/status/flags", "/api/v1/status/config", "/api/hancock/logs", "/api/hancock/requests", "/", "/openapi.yaml"} {
