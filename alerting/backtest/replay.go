@@ -1,0 +1,356 @@
+package backtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
+)
+
+const (
+	// minSteps is what is not divided further when a range query fails: then each time is asked for itself.
+	minSteps = 8
+	// checkSteps is after how many evaluations that do nothing the context is asked.
+	checkSteps = 1024
+	// progressEvery is how often progress is told.
+	progressEvery = 200 * time.Millisecond
+)
+
+// run is one backtest. Nothing in it is for concurrent use.
+type run struct {
+	engine   promql.QueryEngine
+	store    *overlay
+	request  Request
+	progress func(Progress)
+	start    time.Time // Of the evaluation; the report's is From.
+	rules    []*rule   // In the manager's order.
+	units    []unit
+	router   *router // nil without a routing.
+	sent     []sending
+	metrics  *rules.Metrics // Of all groups; nobody looks at them.
+	report   *Report
+	fired    []Alert // Ended alerts, at most MaxDetails of each kind.
+	waited   []Alert
+	ctx      context.Context // Of replay; rules.Group does not hand it to the sender.
+
+	done, total int64
+	told        time.Time
+}
+
+// rule is a rule and where its evaluation is. Prometheus' own rule and group do the work; the group has this rule alone
+// and the name and file of the whole, so that its times are the same.
+type rule struct {
+	group *group
+	index int
+	expr  parser.Expr
+	text  string
+	read  bool // Somebody reads the results.
+	impl  rules.Rule
+	alert *rules.AlertingRule // nil for a recording rule.
+	one   *rules.Group
+
+	maxSteps int  // As many at once as the engine can do.
+	quiet    bool // The last evaluation found nothing, failed not, and no alert is left: nothing changes by another.
+
+	// The evaluation that is going on.
+	now    time.Time
+	served bool          // vector is what the query gives;
+	vector promql.Vector // otherwise the engine is asked.
+
+	watch  watch
+	report RuleReport
+}
+
+// turn is a rule that is evaluated at a time.
+type turn struct {
+	rule *rule
+	at   time.Time
+}
+
+// arm builds the group.
+func (r *rule) arm(x *run) {
+	r.one = rules.NewGroup(rules.GroupOptions{
+		Name: r.group.name, File: r.group.file, Interval: r.group.interval, Limit: r.group.limit,
+		Rules: []rules.Rule{r.impl}, QueryOffset: &r.group.offset,
+		Opts: &rules.ManagerOptions{
+			ExternalURL: x.request.ExternalURL,
+			QueryFunc: func(ctx context.Context, q string, t time.Time) (promql.Vector, error) {
+				if r.served && q == r.text && milliseconds(t) == milliseconds(r.now.Add(-r.group.offset)) {
+					return r.vector, nil
+				}
+				// Not what is stored after the time of the evaluation: the manager did not have it yet.
+				return rules.EngineQueryFunc(x.engine, until{x.store, milliseconds(r.now)})(ctx, q, t)
+			},
+			NotifyFunc: func(_ context.Context, _ string, alerts ...*rules.Alert) {
+				if x.router != nil && len(alerts) > 0 {
+					x.sent = append(x.sent, sending{r.now, alerts})
+				}
+			},
+			Appendable:  appendable{r, x},
+			Logger:      slog.New(slog.DiscardHandler),
+			ResendDelay: x.request.ResendDelay,
+			Metrics:     x.metrics,
+		},
+	})
+	kind, mode := "recording", ModeRange
+	if r.alert != nil {
+		kind = "alerting"
+	}
+	if slices.ContainsFunc(x.units, func(u unit) bool { return u.instant && slices.Contains(u.rules, r) }) {
+		mode = ModeInstant
+	}
+	r.report = RuleReport{File: r.group.file, Group: r.group.name, Name: r.impl.Name(), Type: kind, Query: r.text, Mode: mode}
+	r.watch = newWatch(x, r)
+}
+
+// first is the first time at or after t at which the manager would evaluate the rule.
+func (r *rule) first(t time.Time) time.Time {
+	at := r.one.EvalTimestamp(t.UnixNano())
+	if at.Before(t) {
+		at = at.Add(r.group.interval)
+	}
+	return at
+}
+
+// steps is how often the rule is evaluated from a time to before another.
+func (r *rule) steps(from, to time.Time) int64 {
+	first := r.first(from)
+	if !first.Before(to) {
+		return 0
+	}
+	return int64((to.Sub(first)-1)/r.group.interval) + 1
+}
+
+// replay evaluates all rules, a window of time after the other.
+func (x *run) replay(ctx context.Context) error {
+	x.ctx = ctx
+	for at := x.start; at.Before(x.request.To); at = at.Add(window) {
+		end := at.Add(window)
+		if end.After(x.request.To) {
+			end = x.request.To
+		}
+		for _, u := range x.units {
+			var err error
+			if u.instant {
+				err = x.inTurns(u, at, end)
+			} else {
+				r := u.rules[0]
+				err = x.ranged(r, r.first(at), int(r.steps(at, end)))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if n := x.store.appended; n > maxRecorded {
+			return badRequest("the results of the recording rules are more than %d samples: choose a shorter time or fewer rules", maxRecorded)
+		}
+		if x.router != nil {
+			slices.SortStableFunc(x.sent, func(a, b sending) int { return a.at.Compare(b.at) })
+			x.router.take(x.sent, end)
+			x.sent = x.sent[:0]
+		}
+	}
+	return x.stopped()
+}
+
+// stopped is the error of a context that has ended.
+func (x *run) stopped() error {
+	if x.ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("backtest stopped after %d of %d evaluations: %w", x.done, x.total, context.Cause(x.ctx))
+}
+
+// inTurns evaluates rules that depend on each other, one time after the other.
+func (x *run) inTurns(u unit, from, to time.Time) error {
+	var turns []turn
+	for _, r := range u.rules {
+		if at := r.first(from); at.Before(to) {
+			turns = append(turns, turn{r, at})
+		}
+	}
+	slices.SortFunc(turns, byTime)
+	for len(turns) > 0 {
+		t := turns[0]
+		t.rule.served = false
+		if err := x.evaluate(t.rule, t.at); err != nil {
+			return err
+		}
+		turns = turns[1:]
+		if t.at = t.at.Add(t.rule.group.interval); t.at.Before(to) {
+			i, _ := slices.BinarySearchFunc(turns, t, byTime)
+			turns = slices.Insert(turns, i, t)
+		}
+	}
+	return nil
+}
+
+// ranged evaluates a rule n times from first on, by range queries.
+func (x *run) ranged(r *rule, first time.Time, n int) error {
+	for n > 0 {
+		k := min(n, r.maxSteps)
+		if err := x.attempt(r, first, k); err != nil {
+			return err
+		}
+		first, n = first.Add(time.Duration(k)*r.group.interval), n-k
+	}
+	return nil
+}
+
+// attempt evaluates a rule n times by one range query. Such a query fails as a whole when it fails at one time, or only
+// because it is about many: then its halves are tried, down to single times.
+func (x *run) attempt(r *rule, first time.Time, n int) error {
+	if err := x.stopped(); err != nil {
+		return err
+	}
+	start := first.Add(-r.group.offset)
+	q, err := x.engine.NewRangeQuery(x.ctx, x.store, nil, r.text, start, start.Add(time.Duration(n-1)*r.group.interval), r.group.interval)
+	if err != nil {
+		return x.singly(r, first, n)
+	}
+	defer q.Close()
+	result := q.Exec(x.ctx)
+	matrix, ok := result.Value.(promql.Matrix)
+	switch {
+	case result.Err == nil && ok:
+		return x.serve(r, matrix, first, n)
+	case x.ctx.Err() != nil:
+		return x.stopped()
+	case n <= minSteps:
+		return x.singly(r, first, n)
+	}
+	if _, much := errors.AsType[promql.ErrTooManySamples](result.Err); much {
+		r.maxSteps = max(min(r.maxSteps, n/2), minSteps)
+	}
+	if err := x.attempt(r, first, n/2); err != nil {
+		return err
+	}
+	return x.attempt(r, first.Add(time.Duration(n/2)*r.group.interval), n-n/2)
+}
+
+// singly evaluates a rule n times by instant queries.
+func (x *run) singly(r *rule, first time.Time, n int) error {
+	r.served = false
+	for i := range n {
+		if err := x.evaluate(r, first.Add(time.Duration(i)*r.group.interval)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place is a point of a matrix.
+type place struct{ series, point int32 }
+
+// serve evaluates a rule n times with the results of a range query. Times at which nothing is found and nothing is left
+// over from before are passed by: an evaluation would change nothing.
+func (x *run) serve(r *rule, m promql.Matrix, first time.Time, n int) error {
+	defer func() { r.served, r.vector = false, nil }()
+	start, step := milliseconds(first.Add(-r.group.offset)), r.group.interval.Milliseconds()
+	ends, places := byStep(m, start, step, n)
+	for i := range n {
+		from := 0
+		if i > 0 {
+			from = ends[i-1]
+		}
+		if ends[i] == from && r.quiet {
+			x.done++
+			if x.done%checkSteps == 0 {
+				if err := x.stopped(); err != nil {
+					return err
+				}
+				x.tell(r, first.Add(time.Duration(i)*r.group.interval))
+			}
+			continue
+		}
+		t := start + int64(i)*step
+		// The rule may keep the vector, so it is a new one.
+		r.vector = make(promql.Vector, 0, ends[i]-from)
+		for _, p := range places[from:ends[i]] {
+			s := promql.Sample{T: t, Metric: m[p.series].Metric, DropName: m[p.series].DropName}
+			if f := m[p.series].Floats; int(p.point) < len(f) {
+				s.F = f[p.point].F
+			} else {
+				s.H = m[p.series].Histograms[int(p.point)-len(f)].H
+			}
+			r.vector = append(r.vector, s)
+		}
+		r.served = true
+		if err := x.evaluate(r, first.Add(time.Duration(i)*r.group.interval)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byStep sorts the points of a matrix by time, without changing the order of the series: those of step i are at
+// places[ends[i-1]:ends[i]].
+func byStep(m promql.Matrix, start, step int64, n int) (ends []int, places []place) {
+	ends = make([]int, n)
+	total := 0
+	count := func(t int64) { ends[(t-start)/step]++; total++ }
+	for _, s := range m {
+		for i := range s.Floats {
+			count(s.Floats[i].T)
+		}
+		for i := range s.Histograms {
+			count(s.Histograms[i].T)
+		}
+	}
+	sum := 0
+	for i, c := range ends {
+		ends[i] = sum // For now where the step begins.
+		sum += c
+	}
+	places = make([]place, total)
+	put := func(t int64, p place) {
+		i := (t - start) / step
+		places[ends[i]] = p
+		ends[i]++
+	}
+	for i, s := range m {
+		for j := range s.Floats {
+			put(s.Floats[j].T, place{int32(i), int32(j)})
+		}
+		for j := range s.Histograms {
+			put(s.Histograms[j].T, place{int32(i), int32(len(s.Floats) + j)})
+		}
+	}
+	return ends, places
+}
+
+// evaluate lets Prometheus' group evaluate the rule, and looks what became of it.
+func (x *run) evaluate(r *rule, at time.Time) error {
+	if err := x.stopped(); err != nil {
+		return err
+	}
+	r.now = at
+	found := len(r.vector)
+	r.one.Eval(x.ctx, at)
+	x.done++
+	if err := x.stopped(); err != nil {
+		return err // And not an error of the rule.
+	}
+	err := r.impl.LastError()
+	r.quiet = err == nil && r.served && found == 0 && (r.alert == nil || r.alert.ActiveAlertsCount() == 0)
+	r.watch.look(at, err)
+	x.tell(r, at)
+	return nil
+}
+
+// tell tells the progress, not too often.
+func (x *run) tell(r *rule, at time.Time) {
+	if x.progress == nil || x.done%64 != 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(x.told) >= progressEvery {
+		x.told = now
+		x.progress(Progress{Done: x.done, Total: x.total, Rule: r.impl.Name(), At: at})
+	}
+}
