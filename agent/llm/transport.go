@@ -25,6 +25,8 @@ func newTransport(connectTimeout time.Duration) *http.Transport {
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
+		// A compressor would hold the pieces of a stream back.
+		DisableCompression: true,
 	}
 }
 
