@@ -112,7 +112,7 @@ type course struct {
 
 // stored reads the courses from the series ALERTS. What goes on at the end has no end. An alert goes on through a gap,
 // in which its rule failed.
-func stored(t *testing.T, q storage.Queryable, end time.Time, intervals map[string]time.Duration, gap time.Duration) []course {
+func stored(t *testing.T, q storage.Queryable, end time.Time, intervals map[string]time.Duration, gaps map[string]time.Duration) []course {
 	t.Helper()
 	type state struct {
 		t      int64
@@ -146,7 +146,7 @@ func stored(t *testing.T, q storage.Queryable, end time.Time, intervals map[stri
 		var c *course
 		for _, s := range all {
 			// One after a gap is a new one, as is a pending one after a firing one.
-			if c == nil || s.t-c.last > (interval+gap).Milliseconds() || !s.firing && !c.Fired.IsZero() {
+			if c == nil || s.t-c.last > (interval+gaps[name[key]]).Milliseconds() || !s.firing && !c.Fired.IsZero() {
 				if c != nil {
 					c.Ended = time.UnixMilli(c.last).Add(interval)
 					out = append(out, *c)
@@ -216,7 +216,7 @@ func TestAsTheManagerEvaluates(t *testing.T) {
 		rules  string
 		modes  string
 		offset time.Duration
-		gap    time.Duration
+		gaps   map[string]time.Duration
 	}{
 		{name: "for and keep_firing_for", modes: "range range range", rules: `
 groups:
@@ -279,7 +279,7 @@ groups:
     rules:
       - {alert: Down, expr: up == 0, for: 5m, labels: {severity: critical}}
       - {alert: SomeDown, expr: 'count(ALERTS{alertstate="firing",severity="critical"}) > 1', labels: {severity: warning}}
-      - {alert: Foreigners, expr: 'ALERTS{alertname="Foreign"}'}
+      - {alert: Foreigners, expr: 'ALERTS{alertname="Foreign"}', labels: {severity: none}}
       - {alert: Any, expr: 'count by (instance) (ALERTS{alertname!="Foreign"})', labels: {severity: none}}
 `},
 		{name: "what differs in range queries", modes: "instant instant instant instant", rules: `
@@ -318,7 +318,7 @@ groups:
       - {alert: Reads, expr: load > 60, labels: {queue: '{{ with query "recorded" }}{{ if gt (. | first | value) 50.0 }}long{{ else }}short{{ end }}{{ end }}'}}
       - {alert: ReadsItself, expr: load > 60, labels: {seen: '{{ with query "ALERTS{alertname=''ReadsItself''}" }}yes{{ else }}no{{ end }}'}}
 `},
-		{name: "failures", gap: 15 * time.Minute, modes: "range range range range", rules: `
+		{name: "failures", gaps: map[string]time.Duration{"Same": 15 * time.Minute}, modes: "range range range range range range", rules: `
 groups:
   - name: a
     rules:
@@ -363,7 +363,7 @@ groups:
 				}
 			}
 			require.Equal(t, failed, got, "errors")
-			want := slices.DeleteFunc(stored(t, db, t0().Add(d-tt.offset), intervals, tt.gap), func(c course) bool { return strings.Contains(c.Labels, "Foreign\"") })
+			want := slices.DeleteFunc(stored(t, db, t0().Add(d-tt.offset), intervals, tt.gaps), func(c course) bool { return strings.Contains(c.Labels, "Foreign\"") })
 			require.NotEmpty(t, want)
 			require.Equal(t, lines(want), lines(replayed(report, tt.offset)))
 			require.Equal(t, tt.modes, strings.Join(modes, " "))
