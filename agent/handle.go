@@ -36,16 +36,8 @@ func (a *Agent) handle(t task) echo.HandlerFunc {
 			return a.failure(ctx, err)
 		}
 		a.answered(ctx, answer)
-		return reply(c, t.answer(in, answer.Text, answer.Model))
+		return c.JSON(http.StatusOK, t.answer(in, answer.Text, answer.Model))
 	}
-}
-
-// reply sends the body of a 200.
-func reply(c echo.Context, body map[string]string) error {
-	if c.Request().URL.RawQuery != "" {
-		return c.JSON(http.StatusOK, body) // which knows ?pretty
-	}
-	return c.JSONBlob(http.StatusOK, appendObject(nil, body))
 }
 
 // understand decodes a request's body, and notes its mode even if the rest is

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,19 +58,6 @@ func FuzzDecode(f *testing.F) {
 				require.Contains(t, []string{llm.User, llm.Assistant}, m.Role)
 				require.True(t, utf8.ValidString(m.Content))
 			}
-		}
-	})
-}
-
-// FuzzAppendObject compares with what echo would write.
-func FuzzAppendObject(f *testing.F) {
-	f.Add("answer", "plain text, {}[]:~ !", "model", "m:8b")
-	f.Add("b", "line\nbreak <&> \"quoted\" \\ \u2028 ü \xff\x7f", "a", "")
-	f.Fuzz(func(t *testing.T, a, b, c, d string) {
-		for _, object := range []map[string]string{{}, {a: b}, {a: b, c: d}} {
-			var want bytes.Buffer
-			require.NoError(t, json.NewEncoder(&want).Encode(object))
-			require.Equal(t, want.String(), string(appendObject(nil, object)))
 		}
 	})
 }

@@ -56,7 +56,7 @@ func (a *Agent) webhook(t task) echo.HandlerFunc {
 			Source: in.text["source"], Severity: in.text["severity"],
 			Alert: in.text["alert"], Triage: answer.Text, Model: answer.Model, RequestID: requestID(c),
 		})
-		return reply(c, t.answer(in, answer.Text, answer.Model))
+		return c.JSON(http.StatusOK, t.answer(in, answer.Text, answer.Model))
 	}
 }
 
