@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"reflect"
@@ -214,27 +215,31 @@ func groupLabels(set model.LabelSet, rt *dispatch.Route) model.LabelSet {
 func (r *router) take(sent []sending, end time.Time) {
 	for _, s := range sent {
 		// What is sent at the very time of a timer is in the message: both take about as long to get there.
-		r.pass(s.at, false)
+		r.pass(s.at)
+		// The rules manager sends them in any order.
+		slices.SortFunc(s.alerts, func(a, b *rules.Alert) int {
+			return cmp.Or(a.FiredAt.Compare(b.FiredAt), labels.Compare(a.Labels, b.Labels))
+		})
 		for _, a := range s.alerts {
 			r.put(a, s.at)
 		}
 	}
-	r.pass(end, false)
+	r.pass(end)
 	r.forget(end)
 }
 
-// pass lets the timers go off that end before t, or at it.
-func (r *router) pass(t time.Time, inclusive bool) {
-	for len(r.timers) > 0 {
-		g := r.timers[0]
-		if g.next.After(t) || !inclusive && !g.next.Before(t) {
-			return
-		}
-		now := g.next
-		g.next = now.Add(g.opts.GroupInterval)
-		heap.Fix(&r.timers, 0)
-		r.flush(g, now)
+// pass lets the timers go off that end before t.
+func (r *router) pass(t time.Time) {
+	for len(r.timers) > 0 && r.timers[0].next.Before(t) {
+		r.fire(r.timers[0], r.timers[0].next)
 	}
+}
+
+// fire is the end of a timer.
+func (r *router) fire(g *alertGroup, now time.Time) {
+	g.next = now.Add(g.opts.GroupInterval)
+	heap.Fix(&r.timers, g.index)
+	r.flush(g, now)
 }
 
 // put is the receipt of an alert: merged with what is known of it, handed to the inhibitions and to its groups.
@@ -259,13 +264,16 @@ func (r *router) put(ra *rules.Alert, now time.Time) {
 				id: k.groups[i], key: fmt.Sprintf("%s:%s", rt.Key(), set), labels: set, opts: &rt.RouteOpts,
 				alerts: map[model.Fingerprint]*alert.Alert{}, next: now.Add(rt.RouteOpts.GroupWait),
 			}
-			if a.StartsAt.Add(rt.RouteOpts.GroupWait).Before(now) {
-				g.next = now // Old enough: it was told before, or waits long enough.
-			}
 			r.seq++
 			g.seq = r.seq
 			r.groups[g.id] = g
 			heap.Push(&r.timers, g)
+			g.alerts[k.fingerprint] = a
+			if a.StartsAt.Add(rt.RouteOpts.GroupWait).Before(now) {
+				// It has waited long enough, or was told before: such a group does not wait for others.
+				r.fire(g, now)
+			}
+			continue
 		}
 		g.alerts[k.fingerprint] = a
 	}
