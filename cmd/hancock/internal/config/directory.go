@@ -34,7 +34,7 @@ func setDirectories(v reflect.Value, dir string, seen map[any]bool) {
 			return
 		}
 		seen[v.Interface()] = true
-		if client, ok := v.Interface().(*config.HTTPClientConfig); ok {
+		if client, ok := reflect.TypeAssert[*config.HTTPClientConfig](v); ok {
 			client.SetDirectory(dir)
 			return
 		}
