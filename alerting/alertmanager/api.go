@@ -1,0 +1,205 @@
+package alertmanager
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	apiv2 "github.com/prometheus/alertmanager/api/v2"
+	"github.com/prometheus/alertmanager/dispatch"
+	"github.com/prometheus/common/model"
+)
+
+const (
+	apiPrefix    = "/api/v2"
+	maxBodyBytes = 1 << 20
+	maxReading   = 8 // GET requests at a time
+)
+
+// lazyAPI is Alertmanager's API, made when it is first asked: it parses its
+// description, which costs more than all the rest together.
+type lazyAPI struct {
+	mu      sync.Mutex
+	api     *apiv2.API
+	handler atomic.Pointer[http.Handler]
+	reading chan struct{}
+}
+
+// API answers everything below /api/v2 as Alertmanager does.
+func (a *Alertmanager) API() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, err := a.api.get(a)
+		if err != nil {
+			a.log.ErrorContext(r.Context(), "making the API of the alertmanager failed", "error", err)
+			refuse(w, http.StatusInternalServerError, "the alertmanager's API is not available; the log says why")
+			return
+		}
+		a.serveAPI(w, r, h)
+	})
+}
+
+func (l *lazyAPI) get(a *Alertmanager) (http.Handler, error) {
+	if h := l.handler.Load(); h != nil {
+		return *h, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.api == nil {
+		groups := func(ctx context.Context, route func(*dispatch.Route) bool, filter alertFilter) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
+			return a.current.Load().dispatcher.Groups(ctx, route, filter)
+		}
+		muted := func(route, group string) ([]string, bool) { return a.current.Load().marker.Muted(route, group) }
+		api, err := apiv2.NewAPI(a.alerts, groups, muted, a.silences, nil, a.log, usedOnly{a.metrics.registerer, a})
+		if err != nil {
+			return nil, fmt.Errorf("making API v2: %w", err)
+		}
+		l.api, l.reading = api, make(chan struct{}, maxReading)
+		l.apply(a)
+	}
+	l.handler.Store(&l.api.Handler)
+	return l.api.Handler, nil
+}
+
+// update tells the API, if there is one, of a new generation.
+func (l *lazyAPI) update(a *Alertmanager) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.api != nil {
+		l.apply(a)
+	}
+}
+
+func (l *lazyAPI) apply(a *Alertmanager) {
+	l.api.Update(a.current.Load().config, func(ctx context.Context, labels model.LabelSet) {
+		a.current.Load().inhibitor.Mutes(ctx, labels)
+		a.silencer.Mutes(ctx, labels)
+	})
+}
+
+// serveAPI bounds what comes in, hides what must not go out, and lets an
+// answer about a silence go only when the silence is on disk.
+func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.Handler) {
+	path := strings.TrimPrefix(r.URL.Path, apiPrefix)
+	switch r.Method {
+	case http.MethodPost:
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+		if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
+			refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes; send fewer alerts at a time", maxBodyBytes))
+			return
+		}
+		if err != nil {
+			refuse(w, http.StatusBadRequest, "reading the body failed: "+err.Error())
+			return
+		}
+		if path == "/alerts" {
+			if err := checkPosted(body); err != nil {
+				refuse(w, http.StatusBadRequest, err.Error())
+				return
+			}
+		}
+		r = r.Clone(r.Context())
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	case http.MethodGet, http.MethodHead:
+		select {
+		case a.api.reading <- struct{}{}:
+			defer func() { <-a.api.reading }()
+		default:
+			w.Header().Set("Retry-After", "1")
+			refuse(w, http.StatusServiceUnavailable, "too many requests read alerts at the moment; try again")
+			return
+		}
+	}
+	changesSilence := r.Method != http.MethodGet && strings.HasPrefix(path, "/silence")
+	if !changesSilence && path != "/status" {
+		h.ServeHTTP(w, r)
+		return
+	}
+	held := &heldAnswer{header: http.Header{}, status: http.StatusOK}
+	h.ServeHTTP(held, r)
+	if err := a.silenceJournal.err(); changesSilence && held.status < 300 && err != nil {
+		// A new snapshot has room where the old one could not grow.
+		if _, err := a.compactSilences(); err != nil {
+			refuse(w, http.StatusInternalServerError, "the change works, but it could not be written to disk, so a restart would forget it; the log says why")
+			return
+		}
+	}
+	body := held.body.Bytes()
+	if path == "/status" {
+		body = a.current.Load().secrets.scrubJSON(body)
+	}
+	for name, values := range held.header {
+		w.Header()[name] = values
+	}
+	w.Header().Del("Content-Length")
+	w.WriteHeader(held.status)
+	_, _ = w.Write(body)
+}
+
+// heldAnswer keeps an answer until it may go.
+type heldAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (h *heldAnswer) Header() http.Header         { return h.header }
+func (h *heldAnswer) WriteHeader(status int)      { h.status = status }
+func (h *heldAnswer) Write(p []byte) (int, error) { return h.body.Write(p) }
+
+// refuse answers as API v2 does, with a JSON string.
+func refuse(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(message)
+}
+
+// checkPosted bounds the size of alerts from outside. What is not valid JSON
+// is left to the API, which says where.
+func checkPosted(body []byte) error {
+	var alerts []struct {
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+	}
+	if json.Unmarshal(body, &alerts) != nil {
+		return nil
+	}
+	for i, a := range alerts {
+		name := clip(a.Labels[string(model.AlertNameLabel)], 100)
+		if err := checkSet("labels", a.Labels); err != nil {
+			return fmt.Errorf("alert %d (%q): %w; nothing of this request was taken", i+1, name, err)
+		}
+		if err := checkSet("annotations", a.Annotations); err != nil {
+			return fmt.Errorf("alert %d (%q): %w; nothing of this request was taken", i+1, name, err)
+		}
+	}
+	return nil
+}
+
+func checkSet(what string, set map[string]string) error {
+	if len(set) > maxLabels {
+		return fmt.Errorf("it has %d %s, more than %d", len(set), what, maxLabels)
+	}
+	size := 0
+	for n, v := range set {
+		if len(n) > maxLabelBytes || len(v) > maxLabelBytes {
+			return fmt.Errorf("its %s hold a name or value of more than %d bytes (%q)", what, maxLabelBytes, clip(n, 100))
+		}
+		size += len(n) + len(v)
+	}
+	if size > maxAlertBytes {
+		return fmt.Errorf("its %s are %d bytes, more than %d", what, size, maxAlertBytes)
+	}
+	return nil
+}
+
+type alertFilter = func(*alert.Alert, time.Time) bool

@@ -1,0 +1,159 @@
+package alertmanager
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/notifier"
+)
+
+// What an alert may bring. Values of labels of rules are shortened, because to
+// lose the alert would be worse; over the API they are refused.
+const (
+	maxLabels       = 128
+	maxLabelBytes   = 8 << 10
+	maxAlertBytes   = 64 << 10
+	dropInvalid     = "invalid"
+	dropFull        = "queue_full"
+	complainEvery   = time.Minute
+	resolveTimeout  = 5 * time.Minute
+	shortenedSuffix = "…"
+)
+
+// inbox holds alerts between the rules and the set: taking them in waits for
+// the dispatcher, and the evaluation of rules must wait for nothing. Of an
+// alert that comes again before it is taken in, the later one counts.
+type inbox struct {
+	max     int
+	metrics *metrics
+	log     *slog.Logger
+
+	mu         sync.Mutex
+	pending    map[model.Fingerprint]*alert.Alert
+	order      []model.Fingerprint
+	closed     bool
+	complained time.Time
+
+	wake   chan struct{}
+	taking sync.Mutex // held while a batch is handed on
+}
+
+func newInbox(size int, m *metrics, log *slog.Logger) *inbox {
+	return &inbox{max: size, metrics: m, log: log, pending: map[model.Fingerprint]*alert.Alert{}, wake: make(chan struct{}, 1)}
+}
+
+// Send takes alerts from the rules. It never blocks.
+func (a *Alertmanager) Send(alerts ...*notifier.Alert) {
+	now := time.Now()
+	for _, al := range alerts {
+		a.inbox.add(fromRules(al, now))
+	}
+	a.inbox.signal()
+}
+
+// fromRules turns an alert of a rule into one of Alertmanager's.
+func fromRules(n *notifier.Alert, now time.Time) *alert.Alert {
+	a := &alert.Alert{
+		Alert: model.Alert{
+			Labels: labelSet(n.Labels), Annotations: labelSet(n.Annotations),
+			StartsAt: n.StartsAt, EndsAt: n.EndsAt, GeneratorURL: n.GeneratorURL,
+		},
+		UpdatedAt: now,
+	}
+	if a.StartsAt.IsZero() {
+		a.StartsAt = now
+		if !a.EndsAt.IsZero() {
+			a.StartsAt = a.EndsAt
+		}
+	}
+	if a.EndsAt.IsZero() {
+		a.Timeout, a.EndsAt = true, now.Add(resolveTimeout)
+	}
+	return a
+}
+
+func labelSet(ls labels.Labels) model.LabelSet {
+	set := make(model.LabelSet, ls.Len())
+	ls.Range(func(l labels.Label) {
+		if l.Value != "" {
+			set[model.LabelName(l.Name)] = model.LabelValue(clip(l.Value, maxLabelBytes))
+		}
+	})
+	return set
+}
+
+func (b *inbox) add(a *alert.Alert) {
+	err := a.Validate()
+	fp := a.Fingerprint()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, waiting := b.pending[fp]
+	switch {
+	case b.closed:
+		return
+	case err != nil || len(a.Labels) > maxLabels:
+		b.drop(dropInvalid, a, err)
+	case !waiting && len(b.order) >= b.max:
+		b.drop(dropFull, a, nil)
+	default:
+		b.pending[fp] = a
+		if !waiting {
+			b.order = append(b.order, fp)
+		}
+	}
+}
+
+func (b *inbox) drop(reason string, a *alert.Alert, err error) {
+	b.metrics.dropped.WithLabelValues(reason).Inc()
+	if now := time.Now(); now.Sub(b.complained) >= complainEvery {
+		b.complained = now
+		b.log.Warn("an alert of a rule was not taken in", "reason", reason, "alertname", clip(a.Name(), 200), "labels", len(a.Labels), "error", err)
+	}
+}
+
+func (b *inbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run hands batches on until it is told to stop.
+func (b *inbox) run(stop <-chan struct{}, put func([]*alert.Alert)) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-b.wake:
+			b.flush(put)
+		}
+	}
+}
+
+func (b *inbox) flush(put func([]*alert.Alert)) {
+	b.taking.Lock()
+	defer b.taking.Unlock()
+	b.mu.Lock()
+	batch := make([]*alert.Alert, len(b.order))
+	for i, fp := range b.order {
+		batch[i] = b.pending[fp]
+	}
+	b.order = nil
+	clear(b.pending)
+	b.mu.Unlock()
+	if len(batch) > 0 {
+		put(batch)
+	}
+}
+
+// close takes nothing more and hands on what waits.
+func (b *inbox) close(put func([]*alert.Alert)) {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.flush(put)
+}

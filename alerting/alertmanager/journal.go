@@ -1,0 +1,263 @@
+package alertmanager
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
+)
+
+// syncDelay bounds how long an entry that is in the file may not be on disk.
+const syncDelay = time.Second
+
+// maxEntryBytes bounds one entry of a journal.
+const maxEntryBytes = 64 << 20
+
+// journal is a file of Alertmanager's: a snapshot, to which each change is
+// appended in the same form at once, so that a process that is killed loses
+// none. An entry replaces an earlier one of the same key when it is read.
+// Compacting writes the snapshot anew.
+type journal struct {
+	path    string
+	durable bool // append returns when the entry is on disk
+	fail    func(error)
+
+	mu      sync.Mutex
+	file    *os.File
+	broken  error         // the last append failed; compacting heals
+	during  *bytes.Buffer // appended while a snapshot is being written
+	dirty   bool          // not on disk yet
+	changed chan struct{}
+}
+
+// openJournal opens the file for appending, and makes it if need be.
+func openJournal(path string, durable bool, fail func(error)) (*journal, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	return &journal{path: path, durable: durable, fail: fail, file: f, changed: make(chan struct{}, 1)}, nil
+}
+
+// append adds an entry. It is called while Alertmanager holds its lock, so it
+// must not ask it for anything.
+func (j *journal) append(entry []byte) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.during != nil {
+		j.during.Write(entry)
+	}
+	// After a failure the file may end in half an entry, behind which nothing
+	// would be found: only a new snapshot helps.
+	err := j.broken
+	if err == nil {
+		_, err = j.file.Write(entry)
+	}
+	if err == nil && j.durable {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		j.broken = err
+		j.fail(err)
+	}
+	j.dirty = !j.durable
+	select {
+	case j.changed <- struct{}{}:
+	default:
+	}
+}
+
+// err tells whether the last entry is not in the file.
+func (j *journal) err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.broken
+}
+
+// run brings what was appended to disk, many entries at once.
+func (j *journal) run(stop <-chan struct{}) {
+	timer := time.NewTimer(syncDelay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-j.changed:
+		}
+		if err := j.sync(); err != nil {
+			j.fail(err)
+		}
+		timer.Reset(syncDelay)
+		select {
+		case <-stop:
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+func (j *journal) sync() error {
+	j.mu.Lock()
+	f, dirty := j.file, j.dirty
+	j.dirty = false
+	j.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	// A snapshot may have replaced and closed the file in the meantime; then
+	// its entries are on disk with the snapshot.
+	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("bringing %s to disk: %w", j.path, err)
+	}
+	return nil
+}
+
+// compact replaces the file by a snapshot. Entries that come meanwhile are in
+// the snapshot, behind it, or both.
+func (j *journal) compact(snapshot func(io.Writer) (int64, error)) (size int64, err error) {
+	j.mu.Lock()
+	j.during = &bytes.Buffer{}
+	j.mu.Unlock()
+	f, err := os.CreateTemp(filepath.Dir(j.path), filepath.Base(j.path)+".new-*") // 0600
+	if err == nil {
+		size, err = snapshot(f)
+	}
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	late := j.during
+	j.during = nil
+	if f == nil {
+		return 0, fmt.Errorf("making a snapshot beside %s: %w", j.path, err)
+	}
+	if err == nil {
+		_, err = f.Write(late.Bytes())
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), j.path)
+	}
+	if err != nil {
+		f.Close()
+		os.Remove(f.Name())
+		return 0, fmt.Errorf("writing a snapshot of %s: %w", j.path, err)
+	}
+	j.file.Close()
+	j.file, j.broken, j.dirty = f, nil, false
+	syncFolder(filepath.Dir(j.path))
+	return size, nil
+}
+
+func (j *journal) close() error {
+	err := j.sync()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.file.Close(); err != nil {
+		return fmt.Errorf("closing %s: %w", j.path, err)
+	}
+	return err
+}
+
+// syncFolder brings a renamed file's name to disk, where the system can.
+func syncFolder(path string) {
+	if d, err := os.Open(path); err == nil {
+		_ = d.Sync()
+		d.Close()
+	}
+}
+
+// loadJournal reads a journal up to its first entry that is damaged. What is
+// damaged is moved aside as a whole, so that somebody can look at it, and the
+// part that is good is used. usable says whether Alertmanager takes it.
+func loadJournal(path string, entry proto.Message, usable func(io.Reader) error, log *slog.Logger) ([]byte, error) {
+	removeLeftovers(path)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	good, entries, damage := wholeEntries(data, entry)
+	if err := usable(bytes.NewReader(good)); err != nil {
+		good, entries, damage = nil, 0, err
+	}
+	if damage == nil {
+		return good, nil
+	}
+	aside, err := moveAside(path)
+	if err != nil {
+		return nil, err
+	}
+	log.Warn("a file is damaged; what could be read of it is used, and the file is kept beside",
+		"path", path, "kept_as", aside, "entries", entries, "bytes_lost", len(data)-len(good), "error", damage)
+	return good, writeFile(path, good)
+}
+
+// wholeEntries is the part of the data in front of the first damage.
+func wholeEntries(data []byte, entry proto.Message) (good []byte, entries int, damage error) {
+	rest := bytes.NewReader(data)
+	r := bufio.NewReader(rest)
+	options := protodelim.UnmarshalOptions{MaxSize: maxEntryBytes}
+	for {
+		end := len(data) - rest.Len() - r.Buffered()
+		switch err := options.UnmarshalFrom(r, entry); {
+		case err == nil:
+			entries++
+		case errors.Is(err, io.EOF):
+			return data, entries, nil
+		default:
+			return data[:end], entries, err
+		}
+	}
+}
+
+// moveAside renames a file that cannot be used and tells its new name.
+func moveAside(path string) (string, error) {
+	aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000Z")
+	if err := os.Rename(path, aside); err != nil {
+		return "", fmt.Errorf("moving the damaged file %s aside: %w", path, err)
+	}
+	return aside, nil
+}
+
+// removeLeftovers removes what a process that was killed had half written.
+func removeLeftovers(path string) {
+	found, _ := filepath.Glob(path + ".new-*")
+	for _, f := range found {
+		os.Remove(f)
+	}
+}
+
+// writeFile writes a file as a whole or not at all.
+func writeFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // 0600
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	syncFolder(filepath.Dir(path))
+	return nil
+}

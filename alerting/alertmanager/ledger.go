@@ -1,0 +1,236 @@
+package alertmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/textproto"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/common/model"
+)
+
+// AttemptEvent is the value of the field "event" in the log records that form
+// the ledger.
+const AttemptEvent = "notification_attempt"
+
+// Outcomes of an attempt.
+const (
+	OutcomeOK     = "ok"
+	OutcomeFailed = "failed"
+)
+
+const (
+	maxListedAlerts = 100
+	maxListedBytes  = 32 << 10
+	maxErrorBytes   = 2 << 10
+)
+
+// Attempt is one try to notify a receiver through one integration.
+type Attempt struct {
+	Time        time.Time         `json:"time"`
+	Receiver    string            `json:"receiver"`
+	Integration string            `json:"integration"` // slack[0]
+	Kind        string            `json:"kind"`        // slack
+	Alerts      []AttemptAlert    `json:"alerts"`      // the first 100
+	AlertsTotal int               `json:"alerts_total"`
+	GroupKey    string            `json:"group_key"`
+	GroupLabels map[string]string `json:"group_labels,omitempty"`
+	Outcome     string            `json:"outcome"`
+	Retry       bool              `json:"retry"`       // it is tried again
+	StatusCode  int               `json:"status_code"` // 0: not known
+	Error       string            `json:"error,omitempty"`
+	DurationMS  float64           `json:"duration_ms"`
+	Try         int               `json:"try"`
+	Test        bool              `json:"test"`
+	Reason      string            `json:"reason"`
+}
+
+// AttemptAlert is an alert that an attempt told of.
+type AttemptAlert struct {
+	Fingerprint string            `json:"fingerprint"`
+	Labels      map[string]string `json:"labels"`
+	Status      string            `json:"status"`
+}
+
+// LedgerQuery says which attempts are wanted. Zero values do not restrict.
+type LedgerQuery struct {
+	Limit       int
+	Cursor      string
+	Since       time.Time
+	Until       time.Time
+	Receiver    string
+	Outcome     string
+	Fingerprint string
+}
+
+// LedgerPage is a piece of the ledger, newest first. An empty NextCursor says
+// that there is no more.
+type LedgerPage struct {
+	Notifications []Attempt `json:"notifications"`
+	NextCursor    string    `json:"next_cursor"`
+}
+
+// Ledger models what finds recorded attempts. It is called concurrently.
+type Ledger interface {
+	Attempts(ctx context.Context, q LedgerQuery) (LedgerPage, error)
+}
+
+// recorder is a notifier around an integration: it puts each try into the
+// ledger, keeps secrets out of errors, survives panics and bounds the time.
+type recorder struct {
+	inner          *notify.Integration
+	receiver       string
+	secrets        *secrets
+	log            *slog.Logger
+	metrics        *metrics
+	timeout, grace time.Duration
+}
+
+// Notify implements notify.Notifier. When ctx is cancelled, because the
+// generation ends, a try that has begun may still end within the grace: the
+// receiver may have got it already, and only a try that ended is logged as sent.
+func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+	f, ok := ctx.Value(flushKey{}).(*flush)
+	if !ok {
+		ctx, f = withFlush(ctx, false)
+	}
+	attempt := r.describe(ctx, alerts)
+	attempt.Try, attempt.Test = f.next(r), f.test
+
+	trying, cancel := outlive(ctx, r.timeout, r.grace)
+	defer cancel()
+	start := time.Now()
+	retry, err := r.safely(trying, alerts)
+	attempt.Time = start.UTC()
+	attempt.DurationMS = float64(time.Since(start).Microseconds()) / 1000
+	attempt.Outcome = OutcomeOK
+	if err != nil {
+		attempt.Outcome, attempt.Retry, attempt.StatusCode = OutcomeFailed, retry && !f.test, statusCode(err)
+		err = r.secrets.error(err)
+		attempt.Error = err.Error()
+	}
+	f.last.Store(&attempt)
+	r.metrics.attempts.WithLabelValues(attempt.Kind, attempt.Outcome).Inc()
+	r.write(ctx, &attempt)
+	return retry, err
+}
+
+// safely turns a panic of a template or a notifier into an error.
+func (r *recorder) safely(ctx context.Context, alerts []*alert.Alert) (retry bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.ErrorContext(ctx, "an integration panicked", "receiver", r.receiver, "integration", r.inner.String(),
+				"error", r.secrets.scrub(fmt.Sprint(p)), "stack", r.secrets.scrub(string(debug.Stack())))
+			retry, err = false, fmt.Errorf("the integration panicked: %v", p)
+		}
+	}()
+	return r.inner.Notify(ctx, alerts...)
+}
+
+func (r *recorder) describe(ctx context.Context, alerts []*alert.Alert) Attempt {
+	a := Attempt{
+		Receiver: r.receiver, Integration: r.inner.String(), Kind: r.inner.Name(),
+		Alerts: []AttemptAlert{}, AlertsTotal: len(alerts),
+	}
+	a.GroupKey, _ = notify.GroupKey(ctx)
+	if labels, ok := notify.GroupLabels(ctx); ok {
+		a.GroupLabels = plain(labels)
+	}
+	if reason, ok := notify.NotificationReason(ctx); ok {
+		a.Reason = reason.String()
+	}
+	size := 0
+	for _, al := range alerts {
+		for n, v := range al.Labels {
+			size += len(n) + len(v)
+		}
+		if len(a.Alerts) == maxListedAlerts || size > maxListedBytes && len(a.Alerts) > 0 {
+			break
+		}
+		a.Alerts = append(a.Alerts, AttemptAlert{al.Fingerprint().String(), plain(al.Labels), string(al.Status())})
+	}
+	return a
+}
+
+func (r *recorder) write(ctx context.Context, a *Attempt) {
+	level, message := slog.LevelInfo, "notification sent"
+	attrs := []slog.Attr{
+		slog.String("event", AttemptEvent),
+		slog.String("receiver", a.Receiver),
+		slog.String("integration", a.Integration),
+		slog.String("kind", a.Kind),
+		slog.Any("alerts", a.Alerts),
+		slog.Int("alerts_total", a.AlertsTotal),
+		slog.String("group_key", a.GroupKey),
+		slog.Any("group_labels", a.GroupLabels),
+		slog.String("outcome", a.Outcome),
+		slog.Bool("retry", a.Retry),
+		slog.Int("status_code", a.StatusCode),
+		slog.Float64("duration_ms", a.DurationMS),
+		slog.Int("try", a.Try),
+		slog.Bool("test", a.Test),
+		slog.String("reason", a.Reason),
+	}
+	if a.Outcome == OutcomeFailed {
+		level, message = slog.LevelWarn, "notification failed"
+		attrs = append(attrs, slog.String("error", a.Error))
+	}
+	r.log.LogAttrs(context.WithoutCancel(ctx), level, message, attrs...)
+}
+
+// outlive is a context that ends when its time is up or when the parent's
+// deadline passes, but only after the grace when the parent is cancelled.
+func outlive(parent context.Context, timeout, grace time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), timeout)
+	stop := context.AfterFunc(parent, func() {
+		if errors.Is(parent.Err(), context.DeadlineExceeded) {
+			cancel()
+			return
+		}
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+var statusCodeRE = regexp.MustCompile(`(?:unexpected status code|response status code|status code:?) (\d{3})\b`)
+
+// statusCode is the receiver's answer as far as the error tells it. Of what
+// succeeded no integration tells more than that it did.
+func statusCode(err error) int {
+	if smtp := (*textproto.Error)(nil); errors.As(err, &smtp) {
+		return smtp.Code
+	}
+	if m := statusCodeRE.FindStringSubmatch(err.Error()); m != nil {
+		code, _ := strconv.Atoi(m[1])
+		return code
+	}
+	return 0
+}
+
+func plain(labels model.LabelSet) map[string]string {
+	m := make(map[string]string, len(labels))
+	for n, v := range labels {
+		m[string(n)] = string(v)
+	}
+	return m
+}
+
+// clip shortens a text and keeps it valid.
+func clip(s string, size int) string {
+	if len(s) <= size {
+		return s
+	}
+	return strings.ToValidUTF8(s[:size], "") + "…"
+}

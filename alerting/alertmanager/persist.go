@@ -1,0 +1,163 @@
+package alertmanager
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/nflog"
+	"github.com/prometheus/alertmanager/nflog/nflogpb"
+	"github.com/prometheus/alertmanager/provider"
+	"github.com/prometheus/alertmanager/provider/mem"
+	"github.com/prometheus/alertmanager/silence"
+	"github.com/prometheus/alertmanager/silence/silencepb"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/proto"
+)
+
+// The three files.
+const (
+	silencesFile = "silences"
+	nflogFile    = "nflog"
+	alertsFile   = "alerts.json"
+)
+
+func (a *Alertmanager) openSilences(reg prometheus.Registerer) error {
+	path := filepath.Join(a.options.Path, silencesFile)
+	options := silence.Options{Retention: a.options.Retention, Logger: a.log}
+	data, err := loadJournal(path, &silencepb.MeshSilence{}, func(r io.Reader) error {
+		o := options
+		o.SnapshotReader, o.Metrics = r, prometheus.NewRegistry()
+		_, err := silence.New(o)
+		return err
+	}, a.log)
+	if err != nil {
+		return err
+	}
+	options.SnapshotReader, options.Metrics = bytes.NewReader(data), reg
+	if a.silences, err = silence.New(options); err != nil {
+		return fmt.Errorf("making the set of silences: %w", err)
+	}
+	if a.silenceJournal, err = openJournal(path, true, a.saveFailed(silencesFile)); err != nil {
+		return err
+	}
+	a.silences.SetBroadcast(a.silenceJournal.append)
+	return nil
+}
+
+func (a *Alertmanager) openNotificationLog(reg prometheus.Registerer) error {
+	path := filepath.Join(a.options.Path, nflogFile)
+	options := nflog.Options{Retention: a.options.Retention, Logger: a.log}
+	data, err := loadJournal(path, &nflogpb.MeshEntry{}, func(r io.Reader) error {
+		o := options
+		o.SnapshotReader, o.Metrics = r, prometheus.NewRegistry()
+		_, err := nflog.New(o)
+		return err
+	}, a.log)
+	if err != nil {
+		return err
+	}
+	options.SnapshotReader, options.Metrics = bytes.NewReader(data), reg
+	if a.nflog, err = nflog.New(options); err != nil {
+		return fmt.Errorf("making the notification log: %w", err)
+	}
+	if a.nflogJournal, err = openJournal(path, false, a.saveFailed(nflogFile)); err != nil {
+		return err
+	}
+	a.nflog.SetBroadcast(a.nflogJournal.append)
+	return nil
+}
+
+func (a *Alertmanager) saveFailed(file string) func(error) {
+	return func(err error) {
+		a.metrics.saveErrors.WithLabelValues(file).Inc()
+		a.log.Error("a change is not on disk; a crash would forget it", "file", file, "error", err)
+	}
+}
+
+func (a *Alertmanager) compactSilences() (int64, error) {
+	if _, err := a.silences.GC(); err != nil {
+		return 0, fmt.Errorf("forgetting ended silences: %w", err)
+	}
+	return a.silenceJournal.compact(a.silences.Snapshot)
+}
+
+func (a *Alertmanager) compactNotificationLog() (int64, error) {
+	if _, err := a.nflog.GC(); err != nil {
+		return 0, fmt.Errorf("forgetting old notifications: %w", err)
+	}
+	return a.nflogJournal.compact(a.nflog.Snapshot)
+}
+
+// reported is the alerts a new dispatcher starts with: all that fire, and of
+// those that ended the ones whose receivers still believe that they fire. The
+// others would be told as resolved a second time.
+type reported struct {
+	*mem.Alerts
+	nflog *nflog.Log
+	log   *slog.Logger
+}
+
+// SlurpAndSubscribe implements provider.Alerts.
+func (r reported) SlurpAndSubscribe(name string) ([]*alert.Alert, provider.AlertIterator) {
+	alerts, it := r.Alerts.SlurpAndSubscribe(name)
+	if !slices.ContainsFunc(alerts, (*alert.Alert).Resolved) {
+		return alerts, it
+	}
+	firing, err := firingForReceivers(r.nflog)
+	if err != nil {
+		r.log.Error("reading the notification log failed; resolved alerts may be told twice", "error", err)
+		return alerts, it
+	}
+	return slices.DeleteFunc(alerts, func(a *alert.Alert) bool { return a.Resolved() && !firing[alertHash(a.Labels)] }), it
+}
+
+// firingForReceivers is the hashes of the alerts that some receiver was told
+// of as firing, and not as resolved since.
+func firingForReceivers(l *nflog.Log) (map[uint64]bool, error) {
+	data, err := l.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("copying the notification log: %w", err)
+	}
+	firing := map[uint64]bool{}
+	for len(data) > 0 {
+		size, n := binary.Uvarint(data)
+		if n <= 0 || size > uint64(len(data)-n) {
+			return nil, fmt.Errorf("an entry of the notification log is damaged")
+		}
+		var e nflogpb.MeshEntry
+		if err := proto.Unmarshal(data[n:n+int(size)], &e); err != nil {
+			return nil, fmt.Errorf("reading an entry of the notification log: %w", err)
+		}
+		for _, h := range e.GetEntry().GetFiringAlerts() {
+			firing[h] = true
+		}
+		data = data[n+int(size):]
+	}
+	return firing, nil
+}
+
+// alertHash is the hash by which the notification log knows an alert: xxhash
+// over the sorted labels, each name and value followed by the byte 0xff.
+func alertHash(labels model.LabelSet) uint64 {
+	names := make(model.LabelNames, 0, len(labels))
+	for n := range labels {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	h := xxhash.New()
+	for _, n := range names {
+		h.WriteString(string(n))
+		h.Write([]byte{0xff})
+		h.WriteString(string(labels[n]))
+		h.Write([]byte{0xff})
+	}
+	return h.Sum64()
+}

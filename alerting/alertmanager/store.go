@@ -1,0 +1,240 @@
+package alertmanager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/provider/mem"
+	"github.com/prometheus/common/model"
+)
+
+const (
+	// saveDelay collects changes of the set of alerts into one save.
+	saveDelay = 500 * time.Millisecond
+	// refreshDelay is how old the ends of alerts in the file may be: rules move
+	// them on with every evaluation, and a restart sets them anyway.
+	refreshDelay = 15 * time.Second
+)
+
+// store keeps the set of alerts in a file, so that a restart in the middle of
+// group_wait loses none and what ends meanwhile is told. It sees all changes
+// as the callback of the set, under the set's lock.
+type store struct {
+	path    string
+	alerts  *mem.Alerts
+	next    mem.AlertStoreCallback
+	metrics *metrics
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	known   map[model.Fingerprint]bool // whether it has ended
+	fresh   bool                       // something was only moved on
+	changed chan struct{}
+
+	saving sync.Mutex
+	ended  int // alerts that had ended at the last save; under saving
+}
+
+// savedAlerts is the content of the file.
+type savedAlerts struct {
+	Version int          `json:"version"`
+	SavedAt time.Time    `json:"saved_at"`
+	Alerts  []savedAlert `json:"alerts"`
+}
+
+type savedAlert struct {
+	Labels       model.LabelSet `json:"labels"`
+	Annotations  model.LabelSet `json:"annotations,omitempty"`
+	StartsAt     time.Time      `json:"starts_at"`
+	EndsAt       time.Time      `json:"ends_at"`
+	UpdatedAt    time.Time      `json:"updated_at"`
+	GeneratorURL string         `json:"generator_url,omitempty"`
+	Timeout      bool           `json:"timeout,omitempty"`
+}
+
+const savedVersion = 1
+
+func newStore(path string, next mem.AlertStoreCallback, m *metrics, log *slog.Logger) *store {
+	return &store{
+		path: path, next: next, metrics: m, log: log,
+		known: map[model.Fingerprint]bool{}, changed: make(chan struct{}, 1),
+	}
+}
+
+// PreStore implements mem.AlertStoreCallback.
+func (s *store) PreStore(a *alert.Alert, existing bool) error { return s.next.PreStore(a, existing) }
+
+// PostStore implements mem.AlertStoreCallback.
+func (s *store) PostStore(a *alert.Alert, existing bool) {
+	s.next.PostStore(a, existing)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended, known := s.known[a.Fingerprint()]
+	s.known[a.Fingerprint()] = a.Resolved()
+	if !known || ended != a.Resolved() {
+		s.signal()
+	} else {
+		s.fresh = true
+	}
+}
+
+// PostDelete implements mem.AlertStoreCallback.
+func (s *store) PostDelete(a *alert.Alert) {
+	s.next.PostDelete(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, a.Fingerprint())
+	s.signal()
+}
+
+// PostGC implements mem.AlertStoreCallback.
+func (s *store) PostGC(fps model.Fingerprints) { s.next.PostGC(fps) }
+
+func (s *store) signal() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run saves soon after a change.
+func (s *store) run(stop <-chan struct{}) {
+	refresh := time.NewTicker(refreshDelay)
+	defer refresh.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-refresh.C:
+			if !s.stale() {
+				continue
+			}
+		case <-s.changed:
+			timer := time.NewTimer(saveDelay)
+			select {
+			case <-stop:
+				timer.Stop()
+				return
+			case <-timer.C:
+			}
+		}
+		if err := s.save(); err != nil {
+			s.metrics.saveErrors.WithLabelValues(alertsFile).Inc()
+			s.log.Error("the active alerts are not on disk; a crash would forget what changed", "error", err)
+		}
+	}
+}
+
+// stale tells whether the file says something else than the set: ends that
+// were moved on, or alerts that ended only because their time is up.
+func (s *store) stale() bool {
+	s.mu.Lock()
+	fresh := s.fresh
+	s.fresh = false
+	s.mu.Unlock()
+	if fresh {
+		return true
+	}
+	ended := 0
+	for _, a := range s.list() {
+		if a.Resolved() {
+			ended++
+		}
+	}
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	return ended != s.ended
+}
+
+func (s *store) list() []*alert.Alert {
+	it := s.alerts.GetPending()
+	defer it.Close()
+	var all []*alert.Alert
+	for a := range it.Next() {
+		all = append(all, a.Data)
+	}
+	return all
+}
+
+func (s *store) save() error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	saved := savedAlerts{Version: savedVersion, SavedAt: time.Now(), Alerts: []savedAlert{}}
+	s.ended = 0
+	for _, a := range s.list() {
+		if a.ResolvedAt(saved.SavedAt) {
+			s.ended++
+		}
+		saved.Alerts = append(saved.Alerts, savedAlert{
+			a.Labels, a.Annotations, a.StartsAt, a.EndsAt, a.UpdatedAt, a.GeneratorURL, a.Timeout,
+		})
+	}
+	data, err := json.Marshal(saved)
+	if err != nil {
+		return fmt.Errorf("writing the active alerts: %w", err)
+	}
+	return writeFile(s.path, data)
+}
+
+// restore puts back what the file has. What fired then goes on to do so for
+// the grace, within which its rule is evaluated again.
+func (s *store) restore(grace time.Duration) error {
+	removeLeftovers(s.path)
+	data, err := os.ReadFile(s.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the active alerts: %w", err)
+	}
+	alerts, err := parseAlerts(data, time.Now(), grace)
+	if err != nil {
+		aside, moved := moveAside(s.path)
+		if moved != nil {
+			return moved
+		}
+		s.log.Warn("the file of active alerts is damaged; it is kept beside, and rules will fire again",
+			"path", s.path, "kept_as", aside, "error", err)
+		return nil
+	}
+	if len(alerts) == 0 {
+		return nil
+	}
+	s.log.Info("alerts from before the restart are back", "alerts", len(alerts))
+	return s.alerts.Put(context.Background(), alerts...)
+}
+
+// parseAlerts reads the file. It leaves out what is not a valid alert.
+func parseAlerts(data []byte, now time.Time, grace time.Duration) ([]*alert.Alert, error) {
+	var saved savedAlerts
+	if err := json.Unmarshal(data, &saved); err != nil {
+		return nil, fmt.Errorf("parsing the active alerts: %w", err)
+	}
+	if saved.Version != savedVersion {
+		return nil, fmt.Errorf("the active alerts are in version %d, known is %d", saved.Version, savedVersion)
+	}
+	alerts := make([]*alert.Alert, 0, len(saved.Alerts))
+	for _, s := range saved.Alerts {
+		a := &alert.Alert{
+			Alert: model.Alert{
+				Labels: s.Labels, Annotations: s.Annotations, StartsAt: s.StartsAt, EndsAt: s.EndsAt, GeneratorURL: s.GeneratorURL,
+			},
+			UpdatedAt: s.UpdatedAt, Timeout: s.Timeout,
+		}
+		if a.Validate() != nil {
+			continue
+		}
+		if !a.ResolvedAt(saved.SavedAt) && a.EndsAt.Before(now.Add(grace)) {
+			a.EndsAt = now.Add(grace)
+		}
+		alerts = append(alerts, a)
+	}
+	return alerts, nil
+}
