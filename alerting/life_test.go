@@ -41,7 +41,7 @@ func (h *house) query(expr string) (promql.Vector, error) {
 	return rules.EngineQueryFunc(h.engine, h.db)(h.t.Context(), expr, time.Now())
 }
 
-// outbox is a Sender that keeps what it is given.
+// outbox is a Sender that keeps what it is given, but for the heartbeat.
 type outbox struct {
 	mtx    sync.Mutex
 	alerts []*notifier.Alert
@@ -50,7 +50,11 @@ type outbox struct {
 func (o *outbox) Send(alerts ...*notifier.Alert) {
 	o.mtx.Lock()
 	defer o.mtx.Unlock()
-	o.alerts = append(o.alerts, alerts...)
+	for _, a := range alerts {
+		if a.Name() != "Watchdog" {
+			o.alerts = append(o.alerts, a)
+		}
+	}
 }
 
 // take empties the outbox.

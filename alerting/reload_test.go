@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/alerting"
@@ -48,6 +49,9 @@ func (h *house) active(rule string) *rules.Alert {
 	require.Len(h.t, all, 1)
 	return all[0]
 }
+
+// empty is a storage without samples.
+var empty = storage.QueryableFunc(func(int64, int64) (storage.Querier, error) { return storage.NoopQuerier(), nil })
 
 func TestReloadKeepsClocks(t *testing.T) {
 	dir := t.TempDir()
@@ -201,7 +205,7 @@ func TestReloadBeforeRun(t *testing.T) {
 	ready := make(chan struct{})
 	asked := make(chan string, 100)
 	m, err := alerting.New(alerting.DefaultOptions(), alerting.Storage{
-		Ready: ready, Appendable: discard{},
+		Ready: ready, Appendable: discard{}, Queryable: empty,
 		Query: func(_ context.Context, q string, _ time.Time) (promql.Vector, error) {
 			select {
 			case asked <- q:
@@ -237,7 +241,7 @@ func TestReloadWhileItRuns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "extra.yml")
 	failing(t, file, "0s", "Failing")
 	m, err := alerting.New(alerting.DefaultOptions(), alerting.Storage{
-		Appendable: discard{},
+		Appendable: discard{}, Queryable: empty,
 		Query: func(_ context.Context, _ string, at time.Time) (promql.Vector, error) {
 			return promql.Vector{{T: at.UnixMilli(), F: 1, Metric: labels.FromStrings("instance", "a")}}, nil
 		},
