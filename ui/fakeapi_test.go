@@ -19,10 +19,12 @@ const hostile = `<img src=x onerror="document.title='owned'"><script>document.ti
 // fakeAPI answers as Prometheus' API and /health do, and as badly as a test wants.
 type fakeAPI struct {
 	mu    sync.Mutex
-	mode  string   // "", "empty", "hostile", "gone", "one error", "hang"
+	mode  string   // "", "empty", "hostile", "gone", "one error", "hang", "quiet", "no heartbeat"
 	steps []string // of range queries, as asked since the mode was set
 
 	cancelled chan string // queries that the browser gave up, while in mode "hang"
+
+	manager fakeManager
 }
 
 func (f *fakeAPI) set(mode string) {
@@ -60,7 +62,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/health"):
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "checks": map[string]any{"disk": map[string]any{"status": "ok", "detail": hostile}}})
 	case strings.HasSuffix(r.URL.Path, "/rules"):
-		writeData(w, map[string]any{"groups": []any{map[string]any{"name": "g", "rules": fakeRules()}}})
+		writeData(w, map[string]any{"groups": []any{map[string]any{"name": "g", "rules": fakeRules(mode)}}})
 	case strings.HasSuffix(r.URL.Path, "/query_range"):
 		writeData(w, map[string]any{"resultType": "matrix", "result": fakeMatrix(r, mode)})
 	case strings.HasSuffix(r.URL.Path, "/query"):
@@ -110,22 +112,33 @@ func fakeLabels(mode string, line int) map[string]string {
 	return map[string]string{"__name__": "m", "instance": name, "mode": name, "endpoint": name}
 }
 
-func fakeRules() []any {
+func fakeRules(mode string) []any {
 	rule := func(name, state string, alerts ...any) any {
 		return map[string]any{
 			"name": name, "type": "alerting", "state": state, "query": "up == 0", "duration": 60, "health": "ok",
 			"labels": map[string]string{"severity": "critical"}, "annotations": map[string]string{"summary": hostile}, "alerts": alerts,
 		}
 	}
+	alert := func(name, severity, state, value string) any {
+		return map[string]any{
+			"labels":      map[string]string{"alertname": name, "severity": severity},
+			"annotations": map[string]string{"summary": hostile, "runbook_url": "https://runbooks.example/" + name},
+			"state":       state, "activeAt": "2026-01-02T03:04:05Z", "value": value,
+		}
+	}
+	watchdog := rule("Watchdog", "firing", alert("Watchdog", "none", "firing", "1")).(map[string]any)
+	watchdog["labels"] = map[string]string{"severity": "none"}
+	if mode == "no heartbeat" {
+		watchdog["state"], watchdog["alerts"] = "inactive", []any{}
+	}
+	if mode == "quiet" || mode == "no heartbeat" {
+		return []any{watchdog, rule("HancockHighErrorRate", "inactive")}
+	}
 	return []any{
+		watchdog,
 		rule("HancockHighErrorRate", "inactive"),
-		rule("HancockNoTraffic", "firing", map[string]any{
-			"labels": map[string]string{"severity": "critical"}, "annotations": map[string]string{"summary": hostile},
-			"state": "firing", "activeAt": "2026-01-02T03:04:05Z", "value": "0.25",
-		}),
-		rule("HancockMemoryGrowth", "pending", map[string]any{
-			"labels": map[string]string{}, "annotations": map[string]string{}, "state": "pending", "activeAt": "2026-01-02T03:04:05Z", "value": "1e+00",
-		}),
+		rule("HancockNoTraffic", "firing", alert("HancockNoTraffic", "critical", "firing", "0.25")),
+		rule("HancockMemoryGrowth", "pending", alert("HancockMemoryGrowth", "warning", "pending", "1e+00")),
 		rule("HancockHighMemoryUsage", "inactive"),
 	}
 }
@@ -137,6 +150,8 @@ func servePage(t *testing.T, api *fakeAPI) string {
 	mux := http.NewServeMux()
 	mux.Handle("/deep/", http.StripPrefix("/deep", u))
 	mux.Handle("/deep/api/v1/", api)
+	mux.Handle("/deep/api/v2/", &api.manager)
+	mux.Handle("/deep/api/hancock/", &api.manager)
 	mux.Handle("/deep/health", api)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

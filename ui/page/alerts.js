@@ -1,30 +1,66 @@
-// The alert chip and the list behind it.
+// What the list of alerts shows, made from the rules, from what Alertmanager says about their alerts, and
+// from the delivery ledger.
 
-import { html } from "./html.js";
-import { formatAge, formatTime, parseValue } from "./format.js";
+import { formatTime, parseValue } from "./format.js";
 
-/** @import {AlertRow, AlertsState, Rule} from "./types.js" */
-/** @import {Store} from "./store.js" */
+/** @import {AlertRow, AlertsState, Attempt, Labels, ManagerAlert, Rule, Silence} from "./types.js" */
 
-/** Most alerts of one rule that are listed. */
-const mostAlerts = 20;
+/** @typedef {NonNullable<AlertsState["manager"]>} Manager */
 
 /** @type {Record<AlertRow["state"], number>} */
-const order = { firing: 0, pending: 1, error: 2, inactive: 3 };
+const order = { firing: 0, pending: 1, error: 2, inhibited: 3, silenced: 4, inactive: 5 };
+
+/** Longest text that is shown in full: a label may hold a megabyte. */
+const mostText = 400;
+
+/**
+ * The heartbeat fires for as long as all is well: it is no alert that anybody has to see.
+ * @param {Labels | undefined} labels
+ * @param {string | undefined} name
+ */
+function isHeartbeat(labels, name = labels?.alertname) {
+  return name === "Watchdog" && labels?.severity === "none";
+}
+
+/**
+ * @param {Rule[]} rules
+ * @returns {AlertsState["heartbeat"]}
+ */
+export function heartbeatOf(rules) {
+  const rule = rules.find((r) => isHeartbeat(r.labels, r.name));
+  // Before its first evaluation nothing can be said.
+  if (!rule || rule.health === "unknown") return "none";
+  return rule.state === "firing" ? "fires" : "missing";
+}
+
+/** @param {Rule[]} rules */
+export function fires(rules) {
+  return rules.some((rule) => rule.state === "firing" && !isHeartbeat(rule.labels, rule.name));
+}
 
 /**
  * One row for a rule at rest, or one for each of its alerts; what is worst comes first.
  * @param {Rule[]} rules
+ * @param {Manager | null} [manager]
  * @returns {AlertRow[]}
  */
-export function toAlerts(rules) {
-  return rules
-    .filter((rule) => rule.type === "alerting")
+export function toAlerts(rules, manager = null) {
+  const known = knownAlerts(manager);
+  const rows = rules
+    .filter((rule) => rule.type === "alerting" && !isHeartbeat(rule.labels, rule.name))
     .flatMap((rule) => {
-      const alerts = (rule.alerts ?? []).slice(0, mostAlerts);
-      return alerts.length === 0 ? [restingRow(rule)] : alerts.map((_, i) => activeRow(rule, i));
-    })
-    .sort((a, b) => order[a.state] - order[b.state]);
+      const alerts = rule.alerts ?? [];
+      return alerts.length === 0 ? [restingRow(rule)] : alerts.map((alert) => activeRow(rule, alert, known));
+    });
+  rows.push(...known.rest().filter((alert) => !isHeartbeat(alert.labels)).map((alert) => strangeRow(alert, known)));
+  /** @type {Map<string, number>} */
+  const times = new Map();
+  for (const row of rows) {
+    const before = times.get(row.key) ?? 0;
+    times.set(row.key, before + 1);
+    if (before > 0) row.key += `#${before}`;
+  }
+  return rows.sort((a, b) => order[a.state] - order[b.state]);
 }
 
 /**
@@ -40,33 +76,191 @@ function restingRow(rule) {
     state: failed ? "error" : "inactive",
     value: null,
     since: null,
-    text: failed ? `The rule cannot be evaluated: ${rule.lastError ?? "no reason given"}` : textOf(rule.annotations, true),
+    text: clip(failed ? `The rule cannot be evaluated: ${rule.lastError ?? "no reason given"}` : textOf(rule.annotations, true)),
     detail: rule.query,
+    labels: {},
+    runbook: linkOf(rule.annotations),
+    quiet: "",
   };
 }
 
 /**
  * @param {Rule} rule
- * @param {number} index
+ * @param {NonNullable<Rule["alerts"]>[number]} alert
+ * @param {ReturnType<typeof knownAlerts>} known
  * @returns {AlertRow}
  */
-function activeRow(rule, index) {
-  const alert = rule.alerts?.[index];
-  const since = Date.parse(alert?.activeAt ?? "");
+function activeRow(rule, alert, known) {
+  const firing = alert.state === "firing";
   return {
-    key: `${rule.name}/${index}`,
+    key: `${rule.name} ${keyOf(alert.labels)}`,
     name: rule.name,
-    severity: alert?.labels.severity ?? rule.labels?.severity ?? "",
-    state: alert?.state === "firing" ? "firing" : "pending",
-    value: alert ? parseValue(alert.value) : null,
-    since: Number.isNaN(since) ? null : since,
-    text: textOf(alert?.annotations, false),
+    severity: alert.labels.severity ?? rule.labels?.severity ?? "",
+    value: parseValue(alert.value),
+    since: millis(alert.activeAt),
+    text: clip(textOf(alert.annotations, false)),
     detail: rule.query,
+    labels: alert.labels,
+    runbook: linkOf(alert.annotations),
+    ...(firing ? known.suppression(known.take(alert.labels)) : { state: "pending", quiet: "" }),
   };
 }
 
 /**
- * @param {Record<string, string> | undefined} annotations
+ * An alert that no rule here gives now.
+ * @param {ManagerAlert} alert
+ * @param {ReturnType<typeof knownAlerts>} known
+ * @returns {AlertRow}
+ */
+function strangeRow(alert, known) {
+  const name = alert.labels.alertname ?? "An alert without a name";
+  return {
+    key: `${name} ${keyOf(alert.labels)}`,
+    name,
+    severity: alert.labels.severity ?? "",
+    value: null,
+    since: millis(alert.startsAt),
+    text: clip(textOf(alert.annotations, false)),
+    detail: "Known to Alertmanager alone: it came from elsewhere, or from before a restart.",
+    labels: alert.labels,
+    runbook: linkOf(alert.annotations),
+    ...known.suppression(alert),
+  };
+}
+
+/**
+ * Finds what Alertmanager says about an alert of a rule. There it may have further labels: those of the
+ * whole process. All alerts of a rule have the same names of labels, so each search is one look into a map.
+ * @param {Manager | null} manager
+ */
+function knownAlerts(manager) {
+  /** @type {Map<string, ManagerAlert[]>} */
+  const byName = new Map();
+  /** @type {Map<string, ManagerAlert>} */
+  const byFingerprint = new Map();
+  for (const alert of manager?.alerts ?? []) {
+    const name = alert.labels.alertname ?? "";
+    const list = byName.get(name) ?? [];
+    list.push(alert);
+    byName.set(name, list);
+    byFingerprint.set(alert.fingerprint, alert);
+  }
+  const silences = new Map(manager?.silences.map((silence) => [silence.id, silence]));
+  /** @type {Map<string, Map<string, ManagerAlert>>} by the names of labels, then by their values */
+  const indexes = new Map();
+  /** @type {Set<ManagerAlert>} */
+  const taken = new Set();
+
+  return {
+    /** @param {Labels} labels */
+    take(labels) {
+      const names = Object.keys(labels).sort();
+      const signature = JSON.stringify([labels.alertname ?? "", names]);
+      let index = indexes.get(signature);
+      if (!index) {
+        const list = byName.get(labels.alertname ?? "") ?? [];
+        index = new Map(list.map((alert) => [valuesOf(alert.labels, names), alert]));
+        indexes.set(signature, index);
+      }
+      const found = index.get(valuesOf(labels, names));
+      if (found) taken.add(found);
+      return found;
+    },
+
+    /** Those that nobody took. */
+    rest: () => (manager?.alerts ?? []).filter((alert) => !taken.has(alert)),
+
+    /**
+     * @param {ManagerAlert | undefined} alert
+     * @returns {Pick<AlertRow, "state" | "quiet">}
+     */
+    suppression(alert) {
+      const silencedBy = alert?.status.silencedBy ?? [];
+      const inhibitedBy = alert?.status.inhibitedBy ?? [];
+      if (alert?.status.state !== "suppressed") return { state: "firing", quiet: "" };
+      if (silencedBy.length > 0) {
+        const ends = silencedBy.flatMap((id) => silences.get(id) ?? []).sort((a, b) => Date.parse(b.endsAt) - Date.parse(a.endsAt));
+        return { state: "silenced", quiet: ends[0] ? `Silenced ${tellSilence(ends[0])}` : "Silenced" };
+      }
+      const by = new Set(inhibitedBy.map((fingerprint) => byFingerprint.get(fingerprint)?.labels.alertname ?? "another alert"));
+      return { state: "inhibited", quiet: clip(`Not told while ${[...by].join(", ") || "another alert"} fires`) };
+    },
+  };
+}
+
+/**
+ * Until when, by whom and why.
+ * @param {Silence} silence
+ */
+export function tellSilence(silence) {
+  const begins = silence.status.state === "pending" ? `from ${formatTime(Date.parse(silence.startsAt) / 1000)} ` : "";
+  const by = silence.createdBy === "" || silence.createdBy === "page" ? "" : ` by ${silence.createdBy}`;
+  const why = silence.comment === "" ? "" : `: ${silence.comment}`;
+  return clip(`${begins}until ${formatTime(Date.parse(silence.endsAt) / 1000)}${by}${why}`);
+}
+
+/** @param {Silence} silence */
+export function tellMatchers(silence) {
+  const sign = (/** @type {import("./types.js").Matcher} */ m) => (m.isEqual === false ? "!" : "=") + (m.isRegex ? "~" : m.isEqual === false ? "=" : "");
+  return clip(silence.matchers.map((m) => `${m.name}${sign(m)}${JSON.stringify(m.value)}`).join(", "));
+}
+
+/**
+ * The labels that tell alerts of one rule apart.
+ * @param {Labels} labels
+ */
+export function tellLabels(labels) {
+  const rest = Object.entries(labels).filter(([name]) => name !== "alertname" && name !== "severity");
+  return clip(rest.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", "));
+}
+
+/**
+ * The last attempt of each integration, where that failed. A receiver that is configured no more cannot
+ * fail any more either.
+ * @param {Attempt[]} attempts newest first
+ * @param {string[] | null} [receivers] that exist, if somebody knows
+ */
+export function failingOf(attempts, receivers = null) {
+  /** @type {Map<string, Attempt>} */
+  const last = new Map();
+  for (const attempt of attempts) {
+    const key = JSON.stringify([attempt.receiver, attempt.integration]);
+    if (!last.has(key)) last.set(key, attempt);
+  }
+  return [...last.values()].filter((a) => a.outcome === "failed" && (receivers?.includes(a.receiver) ?? true));
+}
+
+/**
+ * What was sent, in a few words.
+ * @param {Attempt} attempt
+ */
+export function tellAttempt(attempt) {
+  const alerts = attempt.alerts ?? [];
+  const names = [...new Set(alerts.map((alert) => alert.labels?.alertname ?? "?"))];
+  const total = attempt.alerts_total ?? alerts.length;
+  const resolved = alerts.length > 0 && alerts.every((alert) => alert.status === "resolved");
+  const more = names.length > 2 ? ` and ${names.length - 2} more` : "";
+  const count = total > 1 ? ` (${total} alerts)` : "";
+  return clip(`${attempt.test ? "test: " : ""}${names.slice(0, 2).join(", ")}${more}${count}${resolved ? " resolved" : ""}`);
+}
+
+/** @param {AlertsState} alerts */
+export function verdict(alerts) {
+  if (alerts.state === "loading") return { state: "loading", text: "Alerts" };
+  if (alerts.state === "error") return { state: "unknown", text: "Alerts unknown" };
+  const count = (/** @type {AlertRow["state"]} */ state) => alerts.rows.filter((row) => row.state === state).length;
+  const failing = (alerts.told?.failing.length ?? 0) > 0;
+  if (count("firing") > 0) return { state: "firing", text: `${count("firing")} firing${failing ? ", notifying fails" : ""}` };
+  if (failing) return { state: "error", text: "Notifying fails" };
+  if (count("pending") > 0) return { state: "pending", text: `${count("pending")} pending` };
+  if (count("error") > 0) return { state: "error", text: "Rules fail" };
+  if (alerts.heartbeat === "missing") return { state: "error", text: "No heartbeat" };
+  if (count("silenced") + count("inhibited") > 0) return { state: "silenced", text: `${count("silenced") + count("inhibited")} silenced` };
+  return alerts.rows.length === 0 ? { state: "none", text: "No alert rules" } : { state: "inactive", text: "No alerts" };
+}
+
+/**
+ * @param {Labels | undefined} annotations
  * @param {boolean} template the text is not filled in
  */
 function textOf(annotations, template) {
@@ -76,68 +270,37 @@ function textOf(annotations, template) {
   return [summary, description].find((text) => text !== "" && !text.includes("{{")) ?? "";
 }
 
-/** @param {AlertsState} alerts */
-function verdict(alerts) {
-  const count = (/** @type {AlertRow["state"]} */ state) => alerts.rows.filter((row) => row.state === state).length;
-  if (alerts.state === "loading") return { state: "loading", text: "Alerts" };
-  if (alerts.state === "error") return { state: "unknown", text: "Alerts unknown" };
-  if (count("firing") > 0) return { state: "firing", text: `${count("firing")} firing` };
-  if (count("pending") > 0) return { state: "pending", text: `${count("pending")} pending` };
-  if (count("error") > 0) return { state: "error", text: "Rules fail" };
-  return alerts.rows.length === 0 ? { state: "none", text: "No alert rules" } : { state: "inactive", text: "No alerts" };
+/**
+ * A runbook's address, when it is one that a browser may be sent to.
+ * @param {Labels | undefined} annotations
+ */
+function linkOf(annotations) {
+  const text = annotations?.runbook_url ?? "";
+  if (text.includes("{{") || !URL.canParse(text)) return "";
+  const url = new URL(text);
+  return url.protocol === "https:" || url.protocol === "http:" ? url.href : "";
 }
 
-/** @param {{store: Store}} props */
-export function AlertChip({ store }) {
-  const { state, text } = verdict(store.alerts.value);
-  return html`
-    <button type="button" class="chip" data-alerts=${state} popovertarget="alert-list" aria-label=${`${text}: show all alerts`}>
-      <span class="mark" aria-hidden="true"></span>${text}
-    </button>
-    <div id="alert-list" class="popover" popover role="region" aria-label="Alerts">
-      <h2>Alerts</h2>
-      <${AlertList} alerts=${store.alerts.value} now=${store.now.value} />
-    </div>
-  `;
+/** @param {string} text */
+export function clip(text) {
+  return text.length > mostText ? `${text.slice(0, mostText)}…` : text;
 }
 
-/** @param {{alerts: AlertsState, now: number}} props */
-function AlertList({ alerts, now }) {
-  return html`
-    ${alerts.error !== null && html`<p class="note" data-alerts-error>The rules could not be read: ${alerts.error}.</p>`}
-    ${alerts.state === "ready" && alerts.rows.length === 0 && html`<p class="note">No alert rules are loaded.</p>`}
-    <ul class="alerts">
-      ${alerts.rows.map(
-        (row) => html`
-          <li key=${row.key} data-alert=${row.name} data-state=${row.state}>
-            <span class="mark" aria-hidden="true"></span>
-            <div>
-              <div class="alert-head"><strong>${row.name}</strong>${row.severity !== "" && html`<span class="tag">${row.severity}</span>`}</div>
-              ${row.text !== "" && html`<p>${row.text}</p>`}
-              <code>${row.detail}</code>
-            </div>
-            <dl>
-              <div><dt>State</dt><dd>${row.state}</dd></div>
-              <div><dt>Value</dt><dd>${formatNumber(row.value)}</dd></div>
-              <div><dt>Since</dt><dd>${sinceText(row.since, now)}</dd></div>
-            </dl>
-          </li>
-        `,
-      )}
-    </ul>
-  `;
-}
-
-/** @param {number | null} value of an expression whose unit nobody states */
-function formatNumber(value) {
-  if (value === null) return "–";
-  return Number.isFinite(value) ? new Intl.NumberFormat("en", { maximumSignificantDigits: 4 }).format(value) : String(value);
+/** @param {Labels} labels */
+function keyOf(labels) {
+  return JSON.stringify(Object.entries(labels).sort());
 }
 
 /**
- * @param {number | null} since
- * @param {number} now
+ * @param {Labels} labels
+ * @param {string[]} names
  */
-function sinceText(since, now) {
-  return since === null ? "–" : `${formatTime(since / 1000)} (${formatAge((now - since) / 1000)})`;
+function valuesOf(labels, names) {
+  return JSON.stringify(names.map((name) => labels[name] ?? null));
+}
+
+/** @param {string | undefined} time */
+function millis(time) {
+  const at = Date.parse(time ?? "");
+  return Number.isNaN(at) ? null : at;
 }

@@ -1,7 +1,7 @@
 // The server's APIs, as the page needs them. Every call rejects with an ApiError or, when its signal was
 // aborted, with that signal's reason.
 
-/** @import {Grid, MatrixSeries, Rule, VectorSample} from "./types.js" */
+/** @import {Attempt, Grid, Labels, ManagerAlert, MatrixSeries, Rule, Silence, VectorSample} from "./types.js" */
 
 /** Prometheus cuts longer answers off: no panel draws that many series. */
 const limit = "200";
@@ -30,9 +30,10 @@ export function createClient(base) {
    * @param {string} path
    * @param {Record<string, string>} params
    * @param {AbortSignal} signal
+   * @param {RequestInit} [init]
    * @returns {Promise<{status: number, body: any}>}
    */
-  async function get(path, params, signal) {
+  async function get(path, params, signal, init) {
     const url = new URL(path, base);
     for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value);
     const deadline = AbortSignal.timeout(timeout);
@@ -41,7 +42,8 @@ export function createClient(base) {
     try {
       const response = await fetch(url, {
         cache: "no-store",
-        headers: { Accept: "application/json" },
+        headers: { Accept: "application/json", ...(init?.body && { "Content-Type": "application/json" }) },
+        ...init,
         signal: AbortSignal.any([signal, deadline]),
       });
       status = response.status;
@@ -62,6 +64,32 @@ export function createClient(base) {
     const { status, body } = await get(path, params, signal);
     if (body?.status === "success") return body.data;
     throw refusal(status, body);
+  }
+
+  /**
+   * Alertmanager's API answers with the thing itself.
+   * @param {string} path
+   * @param {Record<string, string>} params
+   * @param {AbortSignal} signal
+   * @param {RequestInit} [init]
+   */
+  async function alertmanager(path, params, signal, init) {
+    const { status, body } = await get(`api/v2/${path}`, params, signal, init);
+    if (status >= 200 && status < 300) return body;
+    throw refusal(status, body);
+  }
+
+  /**
+   * @param {string} path
+   * @param {Record<string, string>} params
+   * @param {AbortSignal} signal
+   * @param {string[]} objects that each element has
+   * @returns {Promise<any[]>}
+   */
+  async function managerList(path, params, signal, ...objects) {
+    const list = await alertmanager(path, params, signal);
+    if (Array.isArray(list) && list.every((element) => objects.every((name) => typeof element?.[name] === "object"))) return list;
+    throw new ApiError("refused", `unexpected answer about ${path}`);
   }
 
   return {
@@ -103,6 +131,66 @@ export function createClient(base) {
     },
 
     /**
+     * What Alertmanager holds: all alerts, and the silences that have not ended.
+     * @param {AbortSignal} signal
+     * @returns {Promise<{alerts: ManagerAlert[], silences: Silence[]}>}
+     */
+    async manager(signal) {
+      const [alerts, silences] = await Promise.all([
+        managerList("alerts", {}, signal, "labels", "status"),
+        managerList("silences", { expired: "false" }, signal, "matchers", "status"),
+      ]);
+      return { alerts, silences };
+    },
+
+    /**
+     * @param {AbortSignal} signal
+     * @returns {Promise<string[]>} names of the receivers that are configured now
+     */
+    async receivers(signal) {
+      return (await managerList("receivers", {}, signal)).map((receiver) => receiver.name);
+    },
+
+    /**
+     * One equality matcher for each label: this alert, and no other that has more to it.
+     * @param {Labels} labels
+     * @param {number} seconds from now
+     * @param {string} comment
+     * @param {AbortSignal} signal
+     */
+    async silence(labels, seconds, comment, signal) {
+      const matchers = Object.entries(labels).map(([name, value]) => ({ name, value, isRegex: false, isEqual: true }));
+      const now = Date.now();
+      const body = JSON.stringify({
+        matchers,
+        startsAt: new Date(now).toISOString(),
+        endsAt: new Date(now + seconds * 1000).toISOString(),
+        createdBy: "page",
+        comment,
+      });
+      await alertmanager("silences", {}, signal, { method: "POST", body });
+    },
+
+    /**
+     * @param {string} id of a silence
+     * @param {AbortSignal} signal
+     */
+    async endSilence(id, signal) {
+      await alertmanager(`silence/${encodeURIComponent(id)}`, {}, signal, { method: "DELETE" });
+    },
+
+    /**
+     * The last attempts to notify somebody, newest first, and whether anybody outside is notified at all.
+     * @param {AbortSignal} signal
+     * @returns {Promise<{attempts: Attempt[], notifies: boolean}>}
+     */
+    async notifications(signal) {
+      const { status, body } = await get("api/hancock/notifications", { limit: "20" }, signal);
+      if (status === 200 && Array.isArray(body?.notifications)) return { attempts: body.notifications, notifies: body.notifies !== false };
+      throw refusal(status, body);
+    },
+
+    /**
      * Health is an answer whatever its code: 503 says that Hancock is ill, in the same form.
      * @param {AbortSignal} signal
      */
@@ -112,6 +200,31 @@ export function createClient(base) {
       throw refusal(status, body);
     },
   };
+}
+
+/**
+ * Runs one question. Its answer is applied, and its error shown, only while somebody still wants it.
+ * @param {AbortSignal} abort
+ * @param {() => Promise<() => unknown>} question
+ * @param {(error: ApiError) => unknown} onError
+ * @returns {Promise<ApiError | null>}
+ */
+export async function attempt(abort, question, onError) {
+  try {
+    const apply = await question();
+    if (!abort.aborted) apply();
+    return null;
+  } catch (cause) {
+    if (abort.aborted) return null;
+    const error = toApiError(cause);
+    onError(error);
+    return error;
+  }
+}
+
+/** @param {unknown} cause */
+export function toApiError(cause) {
+  return cause instanceof ApiError ? cause : new ApiError("refused", `unexpected answer (${cause})`);
 }
 
 /** @param {string} text */
@@ -129,7 +242,8 @@ function parse(text) {
  */
 function refusal(status, body) {
   if (status === 401 || status === 403) return new ApiError("denied", "Hancock wants its key: reload the page to sign in");
-  const said = typeof body?.error === "string" ? body.error : "";
+  // Prometheus and Hancock say it in error, Alertmanager as a bare text or in message.
+  const said = [body?.error, body?.message, body].find((text) => typeof text === "string") ?? "";
   // A proxy before a server that is gone answers in its own words, not in those of the API.
   if (said === "" && status >= 502 && status <= 504) return new ApiError("unreachable", `a proxy answered ${status}`);
   return new ApiError("refused", said || `unexpected answer (HTTP ${status})`);

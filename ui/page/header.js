@@ -1,6 +1,6 @@
 // The head of the page: who this is, how it is, which time is shown, how fresh it is.
 
-import { AlertChip } from "./alerts.js";
+import { AlertChip } from "./alertlist.js";
 import { formatAge, formatTime } from "./format.js";
 import { HealthChip } from "./health.js";
 import { html } from "./html.js";

@@ -2,13 +2,13 @@
 // changes them.
 
 import { batch, signal } from "../third_party/signals.js";
-import { toAlerts } from "./alerts.js";
-import { ApiError } from "./api.js";
+import { createAlerting } from "./alerting.js";
+import { attempt } from "./api.js";
 import { parseDuration, formatHash, gridOf, parseHash } from "./range.js";
 import { toFrame, toStats } from "./series.js";
 
-/** @import {AlertsState, Board, Grid, HealthState, MatrixSeries, Outage, Panel, PanelState, Range, VectorSample} from "./types.js" */
-/** @import {Client} from "./api.js" */
+/** @import {Board, Grid, HealthState, MatrixSeries, Outage, Panel, PanelState, Range, VectorSample} from "./types.js" */
+/** @import {ApiError, Client} from "./api.js" */
 
 /** Waits between attempts while the server is away, in milliseconds; the last one repeats. */
 const retries = [2_000, 5_000, 10_000, 15_000];
@@ -33,7 +33,7 @@ export function createStore(client, board) {
   /** Sentence for screen readers, on events and not at each refresh. */
   const said = signal("");
   const health = signal(/** @type {HealthState} */ ({ status: "loading", checks: [], error: null }));
-  const alerts = signal(/** @type {AlertsState} */ ({ state: "loading", rows: [], error: null }));
+  const alerting = createAlerting(client, said);
   const panels = new Map(board.panels.map((panel) => [panel.name, signal(loading)]));
 
   /** @type {AbortController | null} */
@@ -72,14 +72,7 @@ export function createStore(client, board) {
     const instants = once((query) => client.instant(query, abort));
     return Promise.all([
       ...board.panels.map((panel) => attempt(abort, () => loadPanel(panel, grid, ranges, instants), (e) => failPanel(panel, e))),
-      attempt(
-        abort,
-        async () => {
-          const rules = await client.alertingRules(abort);
-          return () => setAlerts({ state: "ready", rows: toAlerts(rules), error: null });
-        },
-        (e) => setAlerts({ ...alerts.peek(), state: "error", error: e.message }),
-      ),
+      attempt(abort, () => alerting.ask(abort), alerting.fail),
       attempt(
         abort,
         async () => {
@@ -132,15 +125,6 @@ export function createStore(client, board) {
     if (target) target.value = state;
   }
 
-  /** @param {AlertsState} next */
-  function setAlerts(next) {
-    const firing = (/** @type {AlertsState} */ s) => s.rows.filter((r) => r.state === "firing").map((r) => r.name);
-    const before = firing(alerts.peek());
-    const news = firing(next).filter((name) => !before.includes(name));
-    if (news.length > 0) said.value = `Alert firing: ${news.join(", ")}.`;
-    alerts.value = next;
-  }
-
   /** @param {(ApiError | null)[]} outcomes */
   function settle(outcomes) {
     if (outcomes.some((o) => o === null || o.kind !== "unreachable")) {
@@ -191,7 +175,7 @@ export function createStore(client, board) {
   }
 
   return {
-    board, range, usual, refreshing, paused, updated, now, outage, said, health, alerts, panels, setRange,
+    board, range, usual, refreshing, paused, updated, now, outage, said, health, alerting, panels, setRange,
 
     refresh: () => void refresh(true),
 
@@ -219,26 +203,6 @@ export function createStore(client, board) {
 
 /** @type {PanelState} */
 const loading = { state: "loading", frame: null, stats: [], error: null, stale: false };
-
-/**
- * Runs one question. Its answer is applied, and its error shown, only while somebody still wants it.
- * @param {AbortSignal} abort
- * @param {() => Promise<() => unknown>} question
- * @param {(error: ApiError) => unknown} onError
- * @returns {Promise<ApiError | null>}
- */
-async function attempt(abort, question, onError) {
-  try {
-    const apply = await question();
-    if (!abort.aborted) apply();
-    return null;
-  } catch (cause) {
-    if (abort.aborted) return null;
-    const error = cause instanceof ApiError ? cause : new ApiError("refused", `unexpected answer (${cause})`);
-    onError(error);
-    return error;
-  }
-}
 
 /**
  * Panels with the same query share one answer.

@@ -115,23 +115,77 @@ export interface Alert {
   value: string;
 }
 
-/** What stands in the list of alerts: a rule at rest, or one of its alerts. */
+/** An alert as Alertmanager's API tells it. */
+export interface ManagerAlert {
+  labels: Labels;
+  annotations?: Labels;
+  fingerprint: string;
+  startsAt?: string;
+  status: { state: "active" | "suppressed" | "unprocessed"; silencedBy?: string[]; inhibitedBy?: string[] };
+}
+
+export interface Matcher {
+  name: string;
+  value: string;
+  isRegex: boolean;
+  isEqual?: boolean;
+}
+
+export interface Silence {
+  id: string;
+  matchers: Matcher[];
+  startsAt: string;
+  endsAt: string;
+  createdBy: string;
+  comment: string;
+  status: { state: "active" | "pending" | "expired" };
+}
+
+/** One try to notify a receiver, as the delivery ledger keeps it. */
+export interface Attempt {
+  time: string;
+  receiver: string;
+  integration: string;
+  alerts?: { labels?: Labels; status?: string }[];
+  alerts_total?: number;
+  outcome: "ok" | "failed";
+  status_code?: number;
+  error?: string;
+  duration_ms?: number;
+  try?: number;
+  test?: boolean;
+}
+
+/** What stands in the list of alerts: a rule at rest, or one of its alerts, or an alert without a rule here. */
 export interface AlertRow {
   key: string;
   name: string;
   severity: string;
-  state: "inactive" | "pending" | "firing" | "error";
+  state: "inactive" | "pending" | "firing" | "error" | "silenced" | "inhibited";
   value: number | null;
   /** Unix milliseconds. */
   since: number | null;
   text: string;
   detail: string;
+  /** Of the alert; a rule at rest has none. */
+  labels: Labels;
+  /** Address of the runbook, or empty. */
+  runbook: string;
+  /** Why nobody is told of it: until when and why it is silenced, or what inhibits it. */
+  quiet: string;
 }
 
 export interface AlertsState {
   state: "loading" | "ready" | "error";
   rows: AlertRow[];
   error: string | null;
+  heartbeat: "none" | "fires" | "missing";
+  /** What Alertmanager last said; null when it was not asked yet. */
+  manager: { alerts: ManagerAlert[]; silences: Silence[] } | null;
+  managerError: string | null;
+  /** What the ledger last said; failing are the receivers whose last attempt failed. */
+  told: { attempts: Attempt[]; notifies: boolean; failing: Attempt[] } | null;
+  toldError: string | null;
 }
 
 export interface Check {

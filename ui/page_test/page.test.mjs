@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { toAlerts } from "../page/alerts.js";
+import { failingOf, heartbeatOf, tellAttempt, tellLabels, tellMatchers, toAlerts, verdict } from "../page/alerts.js";
 import { ApiError, createClient } from "../page/api.js";
 import { axisSteps, formatAge, formatStat, formatTimes, formatValue, parseValue } from "../page/format.js";
 import { choices, fixedRange, formatHash, gridOf, lastRange, parseDuration, parseHash } from "../page/range.js";
@@ -164,6 +164,170 @@ test("alerts come worst first, and a rule at rest is a row as well", () => {
   assert.equal(rows[0].since, null);
   assert.equal(rows[3].text, "Too much.", "a template that is not filled in is not shown");
   assert.match(rows[2].text, /no such thing/);
+});
+
+/** An alerting rule, with its firing alerts. */
+const ruleOf = (name, alerts, more = {}) => ({
+  name,
+  type: "alerting",
+  query: "q",
+  health: "ok",
+  state: alerts.length > 0 ? "firing" : "inactive",
+  alerts: alerts.map((labels) => ({ state: "firing", labels: { alertname: name, ...labels }, annotations: {}, activeAt: "", value: "1" })),
+  ...more,
+});
+const active = (fingerprint, labels, status = {}) => ({ fingerprint, labels, annotations: {}, status: { state: "active", silencedBy: [], inhibitedBy: [], ...status } });
+const silence = (id, more = {}) => ({
+  id,
+  matchers: [],
+  startsAt: "2026-11-22T10:00:00Z",
+  endsAt: "2026-11-22T12:00:00Z",
+  createdBy: "ops",
+  comment: "works",
+  status: { state: "active" },
+  ...more,
+});
+const watchdog = ruleOf("Watchdog", [{ severity: "none" }], { labels: { severity: "none" } });
+
+test("what Alertmanager suppresses does not fire", () => {
+  const rules = [ruleOf("Down", [{ host: "a" }, { host: "b" }, { host: "c" }]), ruleOf("New", [{}]), watchdog];
+  const manager = {
+    alerts: [
+      active("1", { alertname: "Down", host: "a", site: "x" }, { state: "suppressed", silencedBy: ["s1", "s2"] }),
+      active("2", { alertname: "Down", host: "b", site: "x" }, { state: "suppressed", inhibitedBy: ["3"] }),
+      active("3", { alertname: "Down", host: "c", site: "x" }),
+      active("4", { alertname: "Foreign" }),
+      active("5", { alertname: "Watchdog", severity: "none" }),
+    ],
+    silences: [silence("s1"), silence("s2", { endsAt: "2026-11-23T12:00:00Z", comment: "longer" })],
+  };
+  const rows = toAlerts(rules, manager);
+  assert.deepEqual(
+    rows.map((r) => [r.name, r.labels.host, r.state]),
+    [["Down", "c", "firing"], ["New", undefined, "firing"], ["Foreign", undefined, "firing"], ["Down", "b", "inhibited"], ["Down", "a", "silenced"]],
+  );
+  assert.match(rows[3].quiet, /while Down fires/);
+  assert.match(rows[4].quiet, /^Silenced until .* by ops: longer$/, "the silence that ends last");
+  assert.equal(new Set(rows.map((r) => r.key)).size, rows.length);
+  assert.deepEqual(toAlerts(rules).filter((r) => r.state === "firing").length, 4, "nobody knows what is silenced");
+});
+
+test("an alert keeps its key while others come and go", () => {
+  const both = toAlerts([ruleOf("Down", [{ host: "a" }, { host: "b" }])]);
+  const one = toAlerts([ruleOf("Down", [{ host: "b" }])]);
+  assert.equal(one[0].key, both[1].key);
+  const twins = toAlerts([ruleOf("Down", [{ host: "a" }]), ruleOf("Down", [{ host: "a" }])]);
+  assert.notEqual(twins[0].key, twins[1].key);
+});
+
+test("ten thousand alerts are joined in no time", () => {
+  const hosts = Array.from({ length: 10_000 }, (_, i) => String(i));
+  const manager = { alerts: hosts.map((host) => active(host, { alertname: "Down", host, site: "x" }, { state: "suppressed", silencedBy: ["?"] })), silences: [] };
+  const start = performance.now();
+  const rows = toAlerts([ruleOf("Down", hosts.map((host) => ({ host })))], manager);
+  assert.ok(rows.length === 10_000 && rows.every((r) => r.state === "silenced"));
+  assert.ok(performance.now() - start < 2000);
+});
+
+test("a runbook is a page of the web", () => {
+  const link = (runbook_url) => toAlerts([ruleOf("A", [], { annotations: { runbook_url } })])[0].runbook;
+  assert.equal(link("https://host/a#b"), "https://host/a#b");
+  assert.equal(link("HTTP://host"), "http://host/");
+  for (const bad of ["", "a.md", "//host/a", "javascript:alert(1)", " java\tscript:alert(1)", "data:text/html,x", "https://{{ $labels.host }}/", "https://["]) {
+    assert.equal(link(bad), "", bad);
+  }
+});
+
+test("the heartbeat is missed when its rule does not fire", () => {
+  assert.equal(heartbeatOf([watchdog]), "fires");
+  assert.equal(heartbeatOf([]), "none");
+  assert.equal(heartbeatOf([{ ...watchdog, labels: { severity: "critical" } }]), "none", "somebody else's");
+  assert.equal(heartbeatOf([{ ...watchdog, state: "inactive" }]), "missing");
+  assert.equal(heartbeatOf([{ ...watchdog, state: "unknown", health: "unknown" }]), "none", "not evaluated yet");
+});
+
+test("the chip says the worst", () => {
+  const told = (failing) => ({ attempts: [], notifies: true, failing });
+  const base = { state: "ready", error: null, heartbeat: "fires", told: null };
+  const rows = (...states) => states.map((state) => ({ state }));
+  const cases = [
+    [{ ...base, state: "loading", rows: [] }, "loading", "Alerts"],
+    [{ ...base, state: "error", rows: rows("firing") }, "unknown", "Alerts unknown"],
+    [{ ...base, rows: rows("firing", "firing", "silenced") }, "firing", "2 firing"],
+    [{ ...base, rows: rows("firing"), told: told([{}]) }, "firing", "1 firing, notifying fails"],
+    [{ ...base, rows: rows("pending"), told: told([{}]) }, "error", "Notifying fails"],
+    [{ ...base, rows: rows("pending", "error") }, "pending", "1 pending"],
+    [{ ...base, rows: rows("error") }, "error", "Rules fail"],
+    [{ ...base, rows: rows("silenced"), heartbeat: "missing" }, "error", "No heartbeat"],
+    [{ ...base, rows: rows("silenced", "inactive"), told: told([]) }, "silenced", "1 silenced"],
+    [{ ...base, rows: rows("inactive") }, "inactive", "No alerts"],
+    [{ ...base, rows: [] }, "none", "No alert rules"],
+  ];
+  for (const [alerts, state, text] of cases) assert.deepEqual(verdict(alerts), { state, text });
+});
+
+test("a receiver fails when its last attempt did", () => {
+  const attempts = [
+    { receiver: "a", integration: "slack[0]", outcome: "ok" },
+    { receiver: "a", integration: "email[0]", outcome: "failed", error: "new" },
+    { receiver: "a", integration: "slack[0]", outcome: "failed" },
+    { receiver: "a", integration: "email[0]", outcome: "failed", error: "old" },
+    { receiver: "gone", integration: "slack[0]", outcome: "failed" },
+  ];
+  assert.deepEqual(failingOf(attempts).map((a) => [a.receiver, a.error]), [["a", "new"], ["gone", undefined]]);
+  assert.deepEqual(failingOf(attempts, ["a"]).map((a) => a.error), ["new"]);
+});
+
+test("attempts, labels and matchers in words", () => {
+  const of = (name, status) => ({ labels: { alertname: name }, status });
+  assert.equal(tellAttempt({ alerts: [of("A", "firing")], alerts_total: 1 }), "A");
+  assert.equal(tellAttempt({ alerts: [of("A", "resolved")], alerts_total: 1, test: true }), "test: A resolved");
+  assert.equal(tellAttempt({ alerts: [of("A", "firing"), of("A", "resolved"), of("B"), of("C")], alerts_total: 400 }), "A, B and 1 more (400 alerts)");
+  assert.equal(tellAttempt({}), "");
+  assert.equal(tellLabels({ alertname: "A", severity: "critical", host: 'a"b' }), 'host="a\\"b"');
+  assert.ok(tellLabels({ host: "x".repeat(1e6) }).length < 500);
+  const matcher = (isRegex, isEqual) => ({ name: "n", value: "v", isRegex, isEqual });
+  assert.equal(
+    tellMatchers({ matchers: [matcher(false), matcher(false, false), matcher(true, true), matcher(true, false)] }),
+    'n="v", n!="v", n=~"v", n!~"v"',
+  );
+});
+
+test("a silence holds for one alert, and refusals come in the server's words", async (t) => {
+  const answer = (status, body) => t.mock.method(globalThis, "fetch", async () => new Response(body, { status }));
+  const client = createClient("http://host/prefix/");
+  const signal = new AbortController().signal;
+  const fetched = answer(200, '{"silenceID":"x"}');
+  await client.silence({ alertname: "A", host: "a.*" }, 3600, "why", signal);
+  const [url, init] = fetched.mock.calls[0].arguments;
+  const { matchers, startsAt, endsAt, ...rest } = JSON.parse(init.body);
+  assert.equal(`${init.method} ${url} ${init.headers["Content-Type"]}`, "POST http://host/prefix/api/v2/silences application/json");
+  assert.deepEqual(matchers, [
+    { name: "alertname", value: "A", isRegex: false, isEqual: true },
+    { name: "host", value: "a.*", isRegex: false, isEqual: true },
+  ]);
+  assert.equal(Date.parse(endsAt) - Date.parse(startsAt), 3_600_000);
+  assert.deepEqual(rest, { createdBy: "page", comment: "why" });
+
+  for (const [status, body, message] of [
+    [400, '"bad matcher"', /^bad matcher$/],
+    [422, '{"code":602,"message":"endsAt in body is required"}', /^endsAt in body/],
+    [503, '{"error":"not ready","request_id":"x"}', /^not ready$/],
+    [404, "", /HTTP 404/],
+  ]) {
+    answer(status, body);
+    await assert.rejects(client.endSilence("../x", signal), (e) => e instanceof ApiError && message.test(e.message), body);
+  }
+  assert.equal(String(fetch.mock.calls[0].arguments[0]), "http://host/prefix/api/v2/silence/..%2Fx");
+
+  for (const body of ["null", "{}", "[null]", '[{"labels":{}}]']) {
+    answer(200, body);
+    await assert.rejects(client.manager(signal), ApiError, body);
+  }
+  answer(200, '{"notifications":[]}');
+  assert.deepEqual(await client.notifications(signal), { attempts: [], notifies: true });
+  answer(200, '{"notifications":null}');
+  await assert.rejects(client.notifications(signal), ApiError);
 });
 
 test("answers of the server", async (t) => {

@@ -1,0 +1,141 @@
+//go:build browser
+
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// fakeManager answers as Alertmanager's API and the delivery ledger do. It knows the alert that fires by the
+// fake rules, with a label more than they give it.
+type fakeManager struct {
+	mu       sync.Mutex
+	mode     string // "" or "away"
+	asked    []string
+	silences []map[string]any // that are active
+	posted   []map[string]any // every silence, as it came
+	failing  bool             // the last attempt to notify
+	notifies bool
+	quiet    bool // the heartbeat alone fires
+	foreign  bool // there is an alert that no rule here gives
+}
+
+func (f *fakeManager) change(how func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how()
+}
+
+// calls counts the questions whose path ends so, and forgets none.
+func (f *fakeManager) calls(suffix string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, path := range f.asked {
+		if strings.HasSuffix(path, suffix) {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *fakeManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, r.Method+" "+r.URL.Path)
+	w.Header().Set("Content-Type", "application/json")
+	if f.mode == "away" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": "alertmanager is not ready " + hostile})
+		return
+	}
+	_, path, _ := strings.Cut(r.URL.Path, "/api/")
+	id, isSilence := strings.CutPrefix(path, "v2/silence/")
+	switch {
+	case r.Method == http.MethodDelete && isSilence:
+		f.end(w, id)
+	case r.Method == http.MethodPost && path == "v2/silences":
+		f.silence(w, r)
+	case path == "v2/silences":
+		_ = json.NewEncoder(w).Encode(append([]map[string]any{}, f.silences...))
+	case path == "v2/alerts":
+		_ = json.NewEncoder(w).Encode(f.alerts())
+	case path == "v2/receivers":
+		_ = json.NewEncoder(w).Encode([]any{map[string]any{"name": "slack-warnings"}})
+	case path == "hancock/notifications" && r.FormValue("limit") == "20":
+		_ = json.NewEncoder(w).Encode(map[string]any{"notifications": f.attempts(), "next_cursor": "", "notifies": f.notifies})
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// silence refuses a comment that says so, in the words and the form of Alertmanager.
+func (f *fakeManager) silence(w http.ResponseWriter, r *http.Request) {
+	var s map[string]any
+	if err := json.NewDecoder(r.Body).Decode(&s); err != nil || s["comment"] == "refuse" {
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode("bad silence " + hostile)
+		return
+	}
+	f.posted = append(f.posted, s)
+	id := fmt.Sprintf("silence-%d", len(f.posted))
+	s["id"], s["status"] = id, map[string]string{"state": "active"}
+	f.silences = append(f.silences, s)
+	_ = json.NewEncoder(w).Encode(map[string]string{"silenceID": id})
+}
+
+func (f *fakeManager) end(w http.ResponseWriter, id string) {
+	for i, s := range f.silences {
+		if s["id"] == id {
+			f.silences = append(f.silences[:i:i], f.silences[i+1:]...)
+			return
+		}
+	}
+	w.WriteHeader(http.StatusNotFound)
+}
+
+func (f *fakeManager) alerts() []any {
+	status := map[string]any{"state": "active", "silencedBy": []string{}, "inhibitedBy": []string{}, "mutedBy": []string{}}
+	if len(f.silences) > 0 {
+		status["state"], status["silencedBy"] = "suppressed", []any{f.silences[0]["id"]}
+	}
+	alerts := []any{fakeAlert("2", map[string]any{"state": "active"}, "Watchdog", "none")}
+	if !f.quiet {
+		alerts = append(alerts, fakeAlert("1", status, "HancockNoTraffic", "critical"))
+	}
+	if f.foreign {
+		alerts = append(alerts, fakeAlert("3", map[string]any{"state": "suppressed", "inhibitedBy": []string{"1"}}, "DiskFull", "warning"))
+	}
+	return alerts
+}
+
+func fakeAlert(fingerprint string, status map[string]any, name, severity string) any {
+	return map[string]any{
+		"labels":      map[string]string{"alertname": name, "severity": severity, "site": "here"},
+		"annotations": map[string]string{"summary": hostile, "runbook_url": "javascript:document.title='owned'"},
+		"fingerprint": fingerprint, "startsAt": "2026-01-02T03:04:05Z", "status": status,
+	}
+}
+
+func (f *fakeManager) attempts() []any {
+	attempt := func(receiver, outcome, reason string) any {
+		return map[string]any{
+			"time": time.Now().UTC(), "receiver": receiver, "integration": "slack[0]", "kind": "slack", "outcome": outcome, "error": reason,
+			"alerts":       []any{map[string]any{"fingerprint": "1", "labels": map[string]string{"alertname": "HancockNoTraffic"}, "status": "firing"}},
+			"alerts_total": 1, "status_code": 200, "duration_ms": 12, "try": 1, "test": false,
+		}
+	}
+	list := []any{}
+	if f.failing {
+		list = append(list, attempt("slack-warnings", "failed", "unexpected status code 500 "+hostile))
+	}
+	if f.notifies {
+		list = append(list, attempt("slack-warnings", "ok", ""), attempt("a receiver of the past", "failed", "gone"))
+	}
+	return list
+}

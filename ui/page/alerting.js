@@ -1,0 +1,160 @@
+// Asks what fires, what is silenced and who was told, and keeps the answers.
+
+import { batch, signal } from "../third_party/signals.js";
+import { failingOf, fires, heartbeatOf, toAlerts } from "./alerts.js";
+import { attempt, toApiError } from "./api.js";
+
+/** @import {Signal} from "../third_party/signals.js" */
+/** @import {AlertRow, AlertsState, Rule} from "./types.js" */
+/** @import {Client} from "./api.js" */
+
+/** While nothing fires and nobody looks, the ledger is asked once in so many refreshes. */
+const quietTurns = 10;
+
+/** @typedef {ReturnType<typeof createAlerting>} Alerting */
+
+/**
+ * @param {Client} client
+ * @param {Signal<string>} said
+ */
+export function createAlerting(client, said) {
+  const alerts = signal(
+    /** @type {AlertsState} */ ({
+      state: "loading",
+      rows: [],
+      error: null,
+      heartbeat: "none",
+      manager: null,
+      managerError: null,
+      told: null,
+      toldError: null,
+    }),
+  );
+  /** The list can be seen. */
+  const open = signal(false);
+  // Alertmanager is not asked before there is something to see. (A tab in the background never paints.)
+  const painted = new Promise((done) => {
+    requestAnimationFrame(() => setTimeout(done));
+    setTimeout(done, 1000);
+  });
+  let turn = 0;
+  let asked = 0;
+  let running = new AbortController();
+
+  /**
+   * The rules first: only what they say makes it worth asking the rest. All of it is shown at once, so that
+   * a silenced alert is never announced as one that fires.
+   * @param {AbortSignal} abort
+   */
+  async function ask(abort) {
+    const mine = ++asked;
+    const rules = await client.alertingRules(abort);
+    const before = alerts.peek();
+    const busy = open.peek() || fires(rules) || before.rows.some((row) => row.state === "firing");
+    const due = busy || (before.told?.failing.length ?? 0) > 0 || turn % quietTurns === 0;
+    if (due) await painted;
+    const [manager, told] = await Promise.all([busy ? outcome(client.manager(abort)) : null, due ? outcome(askLedger(abort)) : null]);
+    return () => {
+      // An answer to an older question would bring back what has been silenced since.
+      if (mine !== asked) return;
+      turn++;
+      show(rules, {
+        ...before,
+        ...(manager && { manager: manager.value ?? before.manager, managerError: manager.error }),
+        ...(told && { told: told.value ?? before.told, toldError: told.error }),
+      });
+    };
+  }
+
+  /** @param {AbortSignal} abort */
+  async function askLedger(abort) {
+    const { attempts, notifies } = await client.notifications(abort);
+    const failing = failingOf(attempts);
+    if (failing.length === 0) return { attempts, notifies, failing };
+    const receivers = await client.receivers(abort).catch(() => null);
+    return { attempts, notifies, failing: failingOf(attempts, receivers) };
+  }
+
+  /**
+   * @param {Rule[]} rules
+   * @param {AlertsState} next whose rows are made here
+   */
+  function show(rules, next) {
+    const firing = (/** @type {AlertRow[]} */ rows) => new Set(rows.filter((r) => r.state === "firing").map((r) => r.name));
+    const before = firing(alerts.peek().rows);
+    const rows = toAlerts(rules, next.manager);
+    const news = [...firing(rows)].filter((name) => !before.has(name));
+    batch(() => {
+      if (news.length > 0) said.value = `Alert firing: ${news.slice(0, 10).join(", ")}.`;
+      alerts.value = { ...next, state: "ready", rows, error: null, heartbeat: heartbeatOf(rules) };
+    });
+  }
+
+  /** @param {import("./api.js").ApiError} error */
+  function fail(error) {
+    alerts.value = { ...alerts.peek(), state: "error", error: error.message };
+  }
+
+  /** Asks again at once, beside the page's own rhythm. */
+  async function again() {
+    running.abort();
+    running = new AbortController();
+    const { signal } = running;
+    await attempt(signal, () => ask(signal), fail);
+  }
+
+  /**
+   * Changes something, then shows what came of it.
+   * @param {(abort: AbortSignal) => Promise<void>} change
+   * @param {string} done sentence for screen readers
+   * @returns {Promise<string>} why it did not work, or nothing
+   */
+  async function apply(change, done) {
+    try {
+      await change(new AbortController().signal);
+    } catch (cause) {
+      return toApiError(cause).message;
+    }
+    await again();
+    said.value = done;
+    return "";
+  }
+
+  return {
+    alerts,
+    open,
+    ask,
+    fail,
+
+    /** @param {boolean} now */
+    setOpen(now) {
+      open.value = now;
+      if (now) void again();
+    },
+
+    /**
+     * @param {AlertRow} row
+     * @param {number} seconds
+     * @param {string} comment
+     */
+    silence: (row, seconds, comment) =>
+      apply((abort) => client.silence(row.labels, seconds, comment, abort), `${row.name} is silenced.`),
+
+    /** @param {string} id */
+    endSilence: (id) => apply((abort) => client.endSilence(id, abort), "The silence has ended."),
+  };
+}
+
+/**
+ * What came of a question whose failure must not hide the answers to others.
+ * @template T
+ * @param {Promise<T>} question
+ * @returns {Promise<{value: T | null, error: string | null}>}
+ */
+async function outcome(question) {
+  try {
+    return { value: await question, error: null };
+  } catch (cause) {
+    return { value: null, error: toApiError(cause).message };
+  }
+}
