@@ -3,9 +3,11 @@ package rulecheck
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -219,6 +221,32 @@ func (c *checker) strange(clause []string, word string, can labelSet) []problem 
 		}
 		if harmless := word == "without" || word == "ignoring"; f.Suggestion != "" || !harmless {
 			found = append(found, problem{Finding: f})
+		}
+	}
+	return found
+}
+
+var shownRE = regexp.MustCompile(`\$labels\.([a-zA-Z_][a-zA-Z0-9_]*)`)
+
+// templates finds labels in the texts of an alert that its expression cannot have and that look mistyped. Any other may
+// be asked for to see whether it is there.
+func (c *checker) templates(r rulefmt.Rule, expr parser.Expr) []problem {
+	can := c.labelsOf(expr)
+	if can == nil {
+		return nil
+	}
+	var found []problem
+	names := slices.Sorted(maps.Keys(can))
+	for _, texts := range []map[string]string{r.Labels, r.Annotations} {
+		for _, key := range slices.Sorted(maps.Keys(texts)) {
+			for _, label := range shownRE.FindAllStringSubmatch(texts[key], -1) {
+				if near := suggest(label[1], names); !can[label[1]] && near != "" {
+					found = append(found, problem{Finding: Finding{
+						Severity: Warning, Label: label[1], Suggestion: near,
+						Message: fmt.Sprintf("the %s shows the label %s, which no alert of this rule has", key, label[1]),
+					}})
+				}
+			}
 		}
 	}
 	return found

@@ -10,6 +10,8 @@
 //   - Where other targets are scraped, the store says what they emit; without a store, names that look like mistyped
 //     ones of those known are hints.
 //   - The labels of recorded series are whatever the rules make of them.
+//   - Labels that are named to group, to match or to be shown may be there on other systems that share the rule; only
+//     those that look mistyped are warnings.
 package rulecheck
 
 import (
@@ -131,7 +133,7 @@ func (c *checker) rule(p parser.Parser, r rulefmt.Rule) ([]Finding, error) {
 		return nil, err
 	}
 	var all []Finding
-	for _, problem := range c.visit(expr, false) {
+	for _, problem := range append(c.visit(expr, false), c.templates(r, expr)...) {
 		if !slices.Contains(all, problem.Finding) {
 			all = append(all, problem.Finding)
 		}

@@ -210,7 +210,7 @@ func TestOpen(t *testing.T) {
 		"the store has not the label":         {expr: `node_cpu_seconds_total{mod="idle"} > 5`, exists: series, want: []string{`warning: no series of node_cpu_seconds_total in the store has the label mod, so mod="idle" matches nothing`}},
 		"the store has not the label of ours": {expr: `hancock_requests_total{color="blue"} > 5`, exists: series, want: []string{`warning: hancock_requests_total has no label color (it has instance, job), so color="blue" matches nothing`}},
 		"the store has not the alert":         {expr: `ALERTS{alertname="Nowhere"}`, exists: series, want: []string{`warning: no rule raises an alert with alertname="Nowhere"`}},
-		"the store has not the job":           {expr: `up{job="writen"}`, exists: series, want: []string{`warning: no target is scraped with job="writen"`}},
+		"the store has not the job":           {expr: `up{job="scribe"}`, exists: series, want: []string{`warning: no target is scraped with job="scribe"`}},
 		"the store fails":                     {expr: "node_load1 > 5", exists: func(context.Context, ...*labels.Matcher) (bool, error) { return false, errStore }, wantErr: `f.yml: group "g", rule "Tested": asking the store for __name__="node_load1": the disk is gone`},
 		"nobody to ask":                       {expr: "node_load1 > 5"},
 		"nobody to ask, a pattern":            {expr: `{__name__=~"node_.*"} > 5`},
@@ -270,6 +270,31 @@ func TestBuiltinRules(t *testing.T) {
 	require.Equal(t, "HancockHighMemoryUsage", got[0].Rule)
 	require.Equal(t, "hancock_memory_usage_bytes", got[0].Suggestion)
 	require.Contains(t, strings.Split(wrong, "\n")[got[0].Line-1], "hancock_memory_usage_byte >")
+}
+
+// TestTemplates has what an alert shows of its labels.
+func TestTemplates(t *testing.T) {
+	for name, tc := range map[string]struct {
+		expr, text string
+		want       []string
+	}{
+		"it has them":              {"sum by (job) (up) == 0", "{{ $labels.job }} {{ $value }}", nil},
+		"it has another":           {"sum by (job) (up) == 0", "{{ $labels.jop }}", []string{"warning: the summary shows the label jop, which no alert of this rule has -> job"}},
+		"it is asked for":          {"sum by (job) (up) == 0", "{{ with $labels.instance }}{{ . }}{{ end }}", nil},
+		"nobody knows what it has": {"absent(up)", "{{ $labels.jop }}", nil},
+		"it gets it from another": {
+			`up * on (job, instance) group_left (version) hancock_build_info`, "{{ $labels.versoin }}",
+			[]string{"warning: the summary shows the label versoin, which no alert of this rule has -> version"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := ruleFile(tc.expr)
+			f.Groups.Groups[0].Rules[0].Annotations = map[string]string{"summary": tc.text}
+			got, err := rulecheck.Check(t.Context(), []rulecheck.File{f}, house(t))
+			require.NoError(t, err)
+			require.Equal(t, tc.want, short(got))
+		})
+	}
 }
 
 func TestFiles(t *testing.T) {

@@ -37,7 +37,7 @@ func DefaultOptions() Options {
 	return Options{
 		Parser:         parser.Options{ExperimentalDurationExpr: true},
 		MaxFileBytes:   16 << 20,
-		MaxSamples:     4_000_000,
+		MaxSamples:     2_000_000,
 		MaxEvaluations: 1_000_000,
 	}
 }
