@@ -185,14 +185,14 @@ func checkPosted(body []byte) error {
 	return nil
 }
 
-func checkSet(what string, set map[string]string) error {
+func checkSet[N, V ~string](what string, set map[N]V) error {
 	if len(set) > maxLabels {
 		return fmt.Errorf("it has %d %s, more than %d", len(set), what, maxLabels)
 	}
 	size := 0
 	for n, v := range set {
 		if len(n) > maxLabelBytes || len(v) > maxLabelBytes {
-			return fmt.Errorf("its %s hold a name or value of more than %d bytes (%q)", what, maxLabelBytes, clip(n, 100))
+			return fmt.Errorf("its %s hold a name or value of more than %d bytes (%q)", what, maxLabelBytes, clip(string(n), 100))
 		}
 		size += len(n) + len(v)
 	}

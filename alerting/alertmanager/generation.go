@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/alertmanager/notify"
 	"github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/alertmanager/timeinterval"
+	commoncfg "github.com/prometheus/common/config"
 )
 
 // builtin is the configuration without one: all is visible, nobody is told.
@@ -116,7 +117,8 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 // around it.
 func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.Integration, error) {
 	log := slog.New(scrubbing{a.log.Handler(), g.secrets})
-	inner, err := receiver.BuildReceiverIntegrations(r, g.template, log.With("receiver", r.Name))
+	inner, err := receiver.BuildReceiverIntegrations(r, g.template, log.With("receiver", r.Name),
+		commoncfg.WithDialContextFunc(dialBounded), commoncfg.WithHTTP2Disabled())
 	if err != nil {
 		return nil, g.secrets.error(err)
 	}
@@ -156,10 +158,10 @@ func (a *Alertmanager) start(g *generation) {
 // stop ends a generation: no flush begins any more; those in flight get the
 // time to end, so that what has been sent is also logged as sent.
 func (g *generation) stop(patience time.Duration) {
-	g.flushes.end()
-	g.inhibitor.Stop()
 	g.dispatcher.Stop()
+	g.flushes.end()
 	g.flushes.wait(patience + patience/5)
+	g.inhibitor.Stop()
 }
 
 // warn says what is allowed but hardly meant.
@@ -217,7 +219,9 @@ func withFlush(ctx context.Context, test bool) (context.Context, *flush) {
 
 // around counts the passes through a stage; a panic in it is an error.
 func (f *flushes) around(s notify.Stage) notify.Stage {
-	return notify.StageFunc(func(ctx context.Context, l *slog.Logger, alerts ...*alert.Alert) (_ context.Context, _ []*alert.Alert, err error) {
+	// The ledger has each try; the stages need not tell of them once more.
+	quiet := slog.New(slog.DiscardHandler)
+	return notify.StageFunc(func(ctx context.Context, _ *slog.Logger, alerts ...*alert.Alert) (_ context.Context, _ []*alert.Alert, err error) {
 		f.mu.Lock()
 		if f.ended {
 			f.mu.Unlock()
@@ -232,7 +236,7 @@ func (f *flushes) around(s notify.Stage) notify.Stage {
 			}
 		}()
 		ctx, _ = withFlush(ctx, false)
-		return s.Exec(ctx, l, alerts...)
+		return s.Exec(ctx, quiet, alerts...)
 	})
 }
 

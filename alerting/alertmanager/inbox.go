@@ -11,17 +11,16 @@ import (
 	"github.com/prometheus/prometheus/notifier"
 )
 
-// What an alert may bring. Values of labels of rules are shortened, because to
+// What an alert may bring. Values that a rule made are shortened, because to
 // lose the alert would be worse; over the API they are refused.
 const (
-	maxLabels       = 128
-	maxLabelBytes   = 8 << 10
-	maxAlertBytes   = 64 << 10
-	dropInvalid     = "invalid"
-	dropFull        = "queue_full"
-	complainEvery   = time.Minute
-	resolveTimeout  = 5 * time.Minute
-	shortenedSuffix = "…"
+	maxLabels      = 128
+	maxLabelBytes  = 8 << 10
+	maxAlertBytes  = 64 << 10
+	dropInvalid    = "invalid"
+	dropFull       = "queue_full"
+	complainEvery  = time.Minute
+	resolveTimeout = 5 * time.Minute
 )
 
 // inbox holds alerts between the rules and the set: taking them in waits for
@@ -77,13 +76,24 @@ func fromRules(n *notifier.Alert, now time.Time) *alert.Alert {
 }
 
 func labelSet(ls labels.Labels) model.LabelSet {
+	size := 0
+	ls.Range(func(l labels.Label) { size += len(l.Name) + min(len(l.Value), maxLabelBytes) })
+	each := maxLabelBytes
+	if size > maxAlertBytes {
+		each = maxLabelBytes / 32
+	}
 	set := make(model.LabelSet, ls.Len())
 	ls.Range(func(l labels.Label) {
 		if l.Value != "" {
-			set[model.LabelName(l.Name)] = model.LabelValue(clip(l.Value, maxLabelBytes))
+			set[model.LabelName(l.Name)] = model.LabelValue(clip(l.Value, each-len(ellipsis)))
 		}
 	})
 	return set
+}
+
+// fits tells whether what shortening leaves is small enough.
+func fits(a *alert.Alert) bool {
+	return checkSet("labels", a.Labels) == nil && checkSet("annotations", a.Annotations) == nil
 }
 
 func (b *inbox) add(a *alert.Alert) {
@@ -95,7 +105,7 @@ func (b *inbox) add(a *alert.Alert) {
 	switch {
 	case b.closed:
 		return
-	case err != nil || len(a.Labels) > maxLabels:
+	case err != nil || !fits(a):
 		b.drop(dropInvalid, a, err)
 	case !waiting && len(b.order) >= b.max:
 		b.drop(dropFull, a, nil)

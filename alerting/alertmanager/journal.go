@@ -30,6 +30,9 @@ type journal struct {
 	path    string
 	durable bool // append returns when the entry is on disk
 	fail    func(error)
+	heal    func() (int64, error) // compacts with the right snapshot
+
+	compacting sync.Mutex
 
 	mu      sync.Mutex
 	file    *os.File
@@ -93,6 +96,9 @@ func (j *journal) run(stop <-chan struct{}) {
 			return
 		case <-j.changed:
 		}
+		if j.err() != nil && j.heal != nil {
+			_, _ = j.heal() // append has said what is wrong
+		}
 		if err := j.sync(); err != nil {
 			j.fail(err)
 		}
@@ -124,6 +130,8 @@ func (j *journal) sync() error {
 // compact replaces the file by a snapshot. Entries that come meanwhile are in
 // the snapshot, behind it, or both.
 func (j *journal) compact(snapshot func(io.Writer) (int64, error)) (size int64, err error) {
+	j.compacting.Lock()
+	defer j.compacting.Unlock()
 	j.mu.Lock()
 	j.during = &bytes.Buffer{}
 	j.mu.Unlock()

@@ -2,13 +2,7 @@ package alertmanager
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net/textproto"
-	"regexp"
-	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
@@ -83,58 +77,6 @@ type Ledger interface {
 	Attempts(ctx context.Context, q LedgerQuery) (LedgerPage, error)
 }
 
-// recorder is a notifier around an integration: it puts each try into the
-// ledger, keeps secrets out of errors, survives panics and bounds the time.
-type recorder struct {
-	inner          *notify.Integration
-	receiver       string
-	secrets        *secrets
-	log            *slog.Logger
-	metrics        *metrics
-	timeout, grace time.Duration
-}
-
-// Notify implements notify.Notifier. When ctx is cancelled, because the
-// generation ends, a try that has begun may still end within the grace: the
-// receiver may have got it already, and only a try that ended is logged as sent.
-func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
-	f, ok := ctx.Value(flushKey{}).(*flush)
-	if !ok {
-		ctx, f = withFlush(ctx, false)
-	}
-	attempt := r.describe(ctx, alerts)
-	attempt.Try, attempt.Test = f.next(r), f.test
-
-	trying, cancel := outlive(ctx, r.timeout, r.grace)
-	defer cancel()
-	start := time.Now()
-	retry, err := r.safely(trying, alerts)
-	attempt.Time = start.UTC()
-	attempt.DurationMS = float64(time.Since(start).Microseconds()) / 1000
-	attempt.Outcome = OutcomeOK
-	if err != nil {
-		attempt.Outcome, attempt.Retry, attempt.StatusCode = OutcomeFailed, retry && !f.test, statusCode(err)
-		err = r.secrets.error(err)
-		attempt.Error = err.Error()
-	}
-	f.last.Store(&attempt)
-	r.metrics.attempts.WithLabelValues(attempt.Kind, attempt.Outcome).Inc()
-	r.write(ctx, &attempt)
-	return retry, err
-}
-
-// safely turns a panic of a template or a notifier into an error.
-func (r *recorder) safely(ctx context.Context, alerts []*alert.Alert) (retry bool, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.ErrorContext(ctx, "an integration panicked", "receiver", r.receiver, "integration", r.inner.String(),
-				"error", r.secrets.scrub(fmt.Sprint(p)), "stack", r.secrets.scrub(string(debug.Stack())))
-			retry, err = false, fmt.Errorf("the integration panicked: %v", p)
-		}
-	}()
-	return r.inner.Notify(ctx, alerts...)
-}
-
 func (r *recorder) describe(ctx context.Context, alerts []*alert.Alert) Attempt {
 	a := Attempt{
 		Receiver: r.receiver, Integration: r.inner.String(), Kind: r.inner.Name(),
@@ -186,39 +128,6 @@ func (r *recorder) write(ctx context.Context, a *Attempt) {
 	r.log.LogAttrs(context.WithoutCancel(ctx), level, message, attrs...)
 }
 
-// outlive is a context that ends when its time is up or when the parent's
-// deadline passes, but only after the grace when the parent is cancelled.
-func outlive(parent context.Context, timeout, grace time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), timeout)
-	stop := context.AfterFunc(parent, func() {
-		if errors.Is(parent.Err(), context.DeadlineExceeded) {
-			cancel()
-			return
-		}
-		timer := time.AfterFunc(grace, cancel)
-		context.AfterFunc(ctx, func() { timer.Stop() })
-	})
-	return ctx, func() {
-		stop()
-		cancel()
-	}
-}
-
-var statusCodeRE = regexp.MustCompile(`(?:unexpected status code|response status code|status code:?) (\d{3})\b`)
-
-// statusCode is the receiver's answer as far as the error tells it. Of what
-// succeeded no integration tells more than that it did.
-func statusCode(err error) int {
-	if smtp := (*textproto.Error)(nil); errors.As(err, &smtp) {
-		return smtp.Code
-	}
-	if m := statusCodeRE.FindStringSubmatch(err.Error()); m != nil {
-		code, _ := strconv.Atoi(m[1])
-		return code
-	}
-	return 0
-}
-
 func plain(labels model.LabelSet) map[string]string {
 	m := make(map[string]string, len(labels))
 	for n, v := range labels {
@@ -227,10 +136,12 @@ func plain(labels model.LabelSet) map[string]string {
 	return m
 }
 
+const ellipsis = "…"
+
 // clip shortens a text and keeps it valid.
 func clip(s string, size int) string {
 	if len(s) <= size {
 		return s
 	}
-	return strings.ToValidUTF8(s[:size], "") + "…"
+	return strings.ToValidUTF8(s[:size], "") + ellipsis
 }

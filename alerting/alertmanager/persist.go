@@ -71,6 +71,7 @@ func (a *Alertmanager) openNotificationLog(reg prometheus.Registerer) error {
 	if a.nflogJournal, err = openJournal(path, false, a.saveFailed(nflogFile)); err != nil {
 		return err
 	}
+	a.nflogJournal.heal = a.compactNotificationLog
 	a.nflog.SetBroadcast(a.nflogJournal.append)
 	return nil
 }

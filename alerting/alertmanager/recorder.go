@@ -1,0 +1,182 @@
+package alertmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/textproto"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/notify"
+)
+
+const (
+	// maxHanging bounds the tries of an integration that were given up and
+	// still run: mail knows no deadline once it talks to a server.
+	maxHanging = 3
+	// lastWords is how long an integration whose time is up may take to say why.
+	lastWords = 500 * time.Millisecond
+	// maxAnswerBytes bounds what a receiver may answer to one request.
+	maxAnswerBytes = 1 << 20
+	dialTimeout    = 10 * time.Second
+)
+
+// recorder is a notifier around an integration: it puts each try into the
+// ledger, keeps secrets out of errors, survives panics and bounds the time.
+type recorder struct {
+	inner          *notify.Integration
+	receiver       string
+	secrets        *secrets
+	log            *slog.Logger
+	metrics        *metrics
+	timeout, grace time.Duration
+	hanging        atomic.Int32 // tries that were given up but have not returned
+}
+
+// Notify implements notify.Notifier. When ctx is cancelled, because the
+// generation ends, a try that has begun may still end within the grace: the
+// receiver may have got it already, and only a try that ended is logged as sent.
+func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+	f, ok := ctx.Value(flushKey{}).(*flush)
+	if !ok {
+		ctx, f = withFlush(ctx, false)
+	}
+	attempt := r.describe(ctx, alerts)
+	attempt.Try, attempt.Test = f.next(r), f.test
+
+	trying, cancel := outlive(ctx, r.timeout, r.grace)
+	defer cancel()
+	start := time.Now()
+	retry, err := r.bounded(trying, alerts)
+	attempt.Time = start.UTC()
+	attempt.DurationMS = float64(time.Since(start).Microseconds()) / 1000
+	attempt.Outcome = OutcomeOK
+	if err != nil {
+		attempt.Outcome, attempt.Retry, attempt.StatusCode = OutcomeFailed, retry && !f.test, statusCode(err)
+		err = r.secrets.error(err)
+		attempt.Error = err.Error()
+	}
+	f.last.Store(&attempt)
+	r.metrics.attempts.WithLabelValues(attempt.Kind, attempt.Outcome).Inc()
+	r.write(ctx, &attempt)
+	return retry, err
+}
+
+type answer struct {
+	retry bool
+	err   error
+}
+
+// bounded returns when the time is up, whatever the integration does.
+func (r *recorder) bounded(ctx context.Context, alerts []*alert.Alert) (bool, error) {
+	if r.hanging.Load() >= maxHanging {
+		return true, fmt.Errorf("%d earlier tries still hang; this one was not begun", maxHanging)
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		retry, err := r.safely(ctx, alerts)
+		answered <- answer{retry, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.retry, a.err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case a := <-answered:
+		return a.retry, a.err
+	case <-timer.C:
+		r.hanging.Add(1)
+		go func() {
+			<-answered
+			r.hanging.Add(-1)
+		}()
+		return true, fmt.Errorf("the receiver did not answer in time: %w", ctx.Err())
+	}
+}
+
+// safely turns a panic of a template or a notifier into an error.
+func (r *recorder) safely(ctx context.Context, alerts []*alert.Alert) (retry bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.ErrorContext(ctx, "an integration panicked", "receiver", r.receiver, "integration", r.inner.String(),
+				"error", r.secrets.scrub(fmt.Sprint(p)), "stack", r.secrets.scrub(string(debug.Stack())))
+			retry, err = false, fmt.Errorf("the integration panicked: %v", p)
+		}
+	}()
+	return r.inner.Notify(ctx, alerts...)
+}
+
+// outlive is a context that ends when its time is up or when the parent's
+// deadline passes, but only after the grace when the parent is cancelled.
+func outlive(parent context.Context, timeout, grace time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), timeout)
+	stop := context.AfterFunc(parent, func() {
+		if errors.Is(parent.Err(), context.DeadlineExceeded) {
+			cancel()
+			return
+		}
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+var statusCodeRE = regexp.MustCompile(`(?:unexpected status code|response status code|status code:?) (\d{3})\b`)
+
+// statusCode is the receiver's answer as far as the error tells it. Of what
+// succeeded no integration tells more than that it did.
+func statusCode(err error) int {
+	if smtp := (*textproto.Error)(nil); errors.As(err, &smtp) {
+		return smtp.Code
+	}
+	if m := statusCodeRE.FindStringSubmatch(err.Error()); m != nil {
+		code, _ := strconv.Atoi(m[1])
+		return code
+	}
+	return 0
+}
+
+// dialBounded connects to a receiver and bounds what it may answer.
+func dialBounded(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &boundedConn{Conn: c}, nil
+}
+
+// boundedConn fails when more is read between two writes than an answer to a
+// notification can be. It relies on HTTP/1, where a client is silent while it
+// reads. It is used by one goroutine for reading and one for writing.
+type boundedConn struct {
+	net.Conn
+	read atomic.Int64
+}
+
+var errAnswerTooLong = fmt.Errorf("the receiver answered with more than %d bytes", maxAnswerBytes)
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.read.Add(int64(n)) > maxAnswerBytes {
+		return 0, errAnswerTooLong
+	}
+	return n, err
+}
+
+func (c *boundedConn) Write(p []byte) (int, error) {
+	c.read.Store(0)
+	return c.Conn.Write(p)
+}
