@@ -152,8 +152,11 @@ func TestPageRenewsItself(t *testing.T) {
 	browsertest.Eval[bool](b, `setHidden(true)`)
 	b.Until(`document.querySelector('[data-paused=true]') && document.querySelector('[data-refresh]').ariaBusy === 'false'`)
 	api.set("")
+	asked := api.manager.calls("")
+	require.Positive(t, asked)
 	browsertest.Eval[bool](b, `pass(1500).then(() => true)`)
 	require.Empty(t, api.askedSteps(), "nobody looks, so nothing is asked")
+	require.Equal(t, asked, api.manager.calls(""), "nor Alertmanager")
 
 	browsertest.Eval[bool](b, `setHidden(false)`)
 	require.Eventually(t, func() bool { return len(api.askedSteps()) > 0 }, 10*time.Second, 10*time.Millisecond)

@@ -73,7 +73,7 @@ function Warnings({ alerts }) {
     ${alerts.told?.failing.map(
       (attempt) => html`
         <p class="warn" data-failing=${attempt.receiver}>
-          <strong>${attempt.receiver}</strong> could not be notified at ${timeOf(attempt.time)}: ${errorOf(attempt)}.
+          <strong>${attempt.receiver}</strong> could not be notified at ${timeOf(attempt.time)}: ${errorOf(attempt)}.${attempt.retry && " It is tried again."}
         </p>
       `,
     )}

@@ -151,8 +151,8 @@ export interface Attempt {
   outcome: "ok" | "failed";
   status_code?: number;
   error?: string;
-  duration_ms?: number;
-  try?: number;
+  /** It is tried again. */
+  retry?: boolean;
   test?: boolean;
 }
 
