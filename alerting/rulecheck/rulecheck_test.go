@@ -283,8 +283,8 @@ func TestTemplates(t *testing.T) {
 		"it is asked for":          {"sum by (job) (up) == 0", "{{ with $labels.instance }}{{ . }}{{ end }}", nil},
 		"nobody knows what it has": {"absent(up)", "{{ $labels.jop }}", nil},
 		"it gets it from another": {
-			`up * on (job, instance) group_left (version) hancock_build_info`, "{{ $labels.versoin }}",
-			[]string{"warning: the summary shows the label versoin, which no alert of this rule has -> version"},
+			`up * on (job, instance) group_left (version) hancock_build_info`, "{{ $labels.verson }}",
+			[]string{"warning: the summary shows the label verson, which no alert of this rule has -> version"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
