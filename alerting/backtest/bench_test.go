@@ -94,29 +94,65 @@ func (m *month) scrape(step int) {
 	}
 	m.gauge(1, "up")
 	m.gauge(float64(m.t/1000)-float64(step%20_000)*15, "process_start_time_seconds")
+	m.gauge(50, "process_open_fds")
+	m.gauge(1024, "process_max_fds")
+	m.gauge(1, "hancock_config_last_reload_successful")
 	m.gauge(200e6+50e3*float64(step%4000)+1e6*m.rnd.Float64(), "hancock_memory_usage_bytes")
 	m.counter(30, "hancock_requests_total")
 	m.counter(errors, "hancock_errors_total")
-	for i, mode := range []string{"auto", "code", "explain", "fix", "review", "chat"} {
-		m.counter(float64(i), "hancock_requests_by_mode_total", "mode", mode)
-		m.durations(5, "hancock_request_duration_seconds", "mode", mode)
-		m.durations(5, "hancock_llm_first_token_seconds", "mode", mode)
-	}
-	for i := range 60 {
-		m.counter(float64(i)+m.rnd.Float64(), "hancock_other_total", "kind", fmt.Sprint(i))
-	}
 	up := 1.0
 	if trouble {
 		up = 0
 	}
-	for _, backend := range []string{"ollama", "nim", "openai"} {
-		m.gauge(up, "hancock_llm_backend_up", "backend", backend)
+	for _, check := range []string{"memory", "disk", "prometheus", "ollama", "nim", "openai"} {
+		m.gauge(up, "hancock_health_check_status", "check", check)
 	}
-	m.counter(0, "hancock_notification_attempts_total", "integration", "slack", "outcome", "failed")
-	m.counter(1, "hancock_notification_attempts_total", "integration", "slack", "outcome", "ok")
-	m.gauge(100e9-float64(step)*1e5, "hancock_disk_free_bytes")
-	m.counter(0, "prometheus_rule_evaluation_failures_total", "rule_group", "a")
-	m.gauge(0.01, "scrape_duration_seconds")
+	for i, provider := range []string{"ollama", "nim", "openai"} {
+		for j := range 3 {
+			model := fmt.Sprintf("model-%d-%d", i, j)
+			m.counter(3, "hancock_llm_answers_total", "provider", provider, "model", model)
+			m.latencies("hancock_llm_time_to_first_token_seconds", "provider", provider, "model", model)
+			m.latencies("hancock_model_response_time_seconds", "model", model)
+		}
+		for _, kind := range []string{"canceled", "context_length", "timeout", "unreachable"} {
+			m.counter(errors, "hancock_llm_errors_total", "provider", provider, "kind", kind)
+		}
+		m.counter(0, "hancock_llm_fallbacks_total", "from", provider)
+	}
+	for i, mode := range []string{"auto", "code", "explain", "fix", "review", "chat"} {
+		m.counter(float64(i), "hancock_requests_by_mode_total", "mode", mode)
+		m.durations(5, "hancock_request_duration_seconds", "mode", mode)
+	}
+	for _, outcome := range []string{"ok", "failed", "dropped", "empty_response"} {
+		m.counter(0, "hancock_notification_attempts_total", "integration", "slack", "outcome", outcome)
+		m.counter(0, "hancock_notifications_total", "integration", "slack", "outcome", outcome)
+		m.counter(0, "hancock_webhook_events_total", "outcome", outcome)
+	}
+	for _, level := range []string{"INFO", "WARN", "ERROR"} {
+		m.counter(errors/2, "hancock_log_lines_total", "level", level)
+	}
+	for i := range 10 {
+		m.counter(0, "prometheus_rule_evaluation_failures_total", "rule_group", fmt.Sprint(i))
+		m.counter(0, "prometheus_rule_group_iterations_missed_total", "rule_group", fmt.Sprint(i))
+	}
+	for _, name := range []string{
+		"hancock_llm_rejected_total", "alertmanager_notifications_failed_total", "hancock_log_lines_lost_total",
+		"prometheus_tsdb_wal_writes_failed_total", "prometheus_tsdb_compactions_failed_total",
+		"prometheus_tsdb_wal_truncations_failed_total", "prometheus_tsdb_checkpoint_creations_failed_total",
+		"prometheus_tsdb_reloads_failures_total", "prometheus_tsdb_wal_corruptions_total",
+		"prometheus_tsdb_mmap_chunk_corruptions_total",
+	} {
+		m.counter(0, name)
+	}
+}
+
+// latencies are a histogram of both kinds.
+func (m *month) latencies(name string, pairs ...string) {
+	m.durations(3, name, pairs...)
+	for i, le := range []string{"0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "60", "120", "+Inf"} {
+		m.counter(float64(min(i, 3)), name+"_bucket", append([]string{"le", le}, pairs...)...)
+	}
+	m.counter(3, name+"_count", pairs...)
 }
 
 // generate fills a store with days of scrapes.

@@ -2,6 +2,7 @@ package backtest_test
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/stretchr/testify/require"
 )
@@ -121,3 +123,17 @@ func labelSet(l labels.Labels) map[string]string {
 	delete(out, model.MetricNameLabel)
 	return out
 }
+
+// stuckQuerier waits for the end of the context.
+type stuckQuerier struct {
+	storage.Querier
+	asked chan struct{}
+}
+
+func (q stuckQuerier) Select(ctx context.Context, _ bool, _ *storage.SelectHints, _ ...*labels.Matcher) storage.SeriesSet {
+	q.asked <- struct{}{}
+	<-ctx.Done()
+	return storage.ErrSeriesSet(ctx.Err())
+}
+
+func (stuckQuerier) Close() error { return nil }

@@ -224,14 +224,14 @@ groups:
     rules:
       - {alert: Down, expr: up == 0, for: 5m, labels: {severity: critical}, annotations: {summary: '{{ $labels.instance }} is down'}}
       - {alert: Kept, expr: load > 95, for: 1m, keep_firing_for: 10m}
-      - {alert: AtOnce, expr: queue > 90}
+      - {alert: AtOnce, expr: queue > 90, annotations: {now: '{{ $value }} in {{ $labels.name }}, {{ query "load" | sortByLabel "instance" | first | value }}'}}
 `},
 		{name: "labels from templates", modes: "range", rules: `
 groups:
   - name: a
     labels: {team: core}
     rules:
-      - {alert: Load, expr: load > 60, labels: {level: '{{ if gt $value 90.0 }}high{{ else }}low{{ end }}', at: '{{ $externalLabels.region }}'}}
+      - {alert: Load, expr: load > 60, labels: {level: '{{ if gt $value 90.0 }}high{{ else }}low{{ end }}', at: '{{ $externalLabels.region }}'}, annotations: {itself: '{{ len (query "load > 60") }} of {{ $labels.instance }}', wrong: '{{ humanize "x" }}'}}
 `},
 		{name: "gone and absent", modes: "range range", rules: `
 groups:
@@ -342,7 +342,7 @@ groups:
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			db := openDB(t)
-			failed, _ := live(t, db, tt.rules, machines().samples(t, d), d)
+			failed, sent := live(t, db, tt.rules, machines().samples(t, d), d)
 			// What the manager stored is in the history that is replayed, and must not be seen.
 			report, err := backtest.Run(t.Context(), backtest.Storage{Queryable: db, Engine: newEngine(), Oldest: backtest.StartTime(db)},
 				backtest.Request{
@@ -366,6 +366,11 @@ groups:
 			want := slices.DeleteFunc(stored(t, db, t0().Add(d-tt.offset), intervals, tt.gaps), func(c course) bool { return strings.Contains(c.Labels, "Foreign\"") })
 			require.NotEmpty(t, want)
 			require.Equal(t, lines(want), lines(replayed(report, tt.offset)))
+			for _, a := range report.Alerts {
+				if a.FiredAt != nil {
+					require.Equal(t, annotationsOf(sent, a), a.Annotations)
+				}
+			}
 			require.Equal(t, tt.modes, strings.Join(modes, " "))
 		})
 	}
@@ -381,3 +386,17 @@ func lines(all []course) string {
 }
 
 const clock = "15:04:05.000"
+
+// annotationsOf are the annotations with which the manager sent an alert when it fired.
+func annotationsOf(all []sent, a backtest.Alert) map[string]string {
+	for _, s := range all {
+		if s.at.Equal(*a.FiredAt) {
+			for _, sa := range s.alerts {
+				if labels.Equal(sa.Labels, labels.FromMap(a.Labels)) {
+					return sa.Annotations.Map()
+				}
+			}
+		}
+	}
+	return nil
+}

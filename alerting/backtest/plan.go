@@ -22,12 +22,13 @@ const (
 type unit struct {
 	rules   []*rule
 	instant bool
+	depth   int // Units of the same depth do not read each other.
 }
 
 // plan says in which order rules are evaluated, and how.
 type plan struct {
 	rules []*rule // In the manager's order.
-	units []unit  // Who is read comes before who reads.
+	units []unit  // By depth, so that who is read comes before who reads.
 	// depth is the longest chain of rules that read each other's results, reach the longest look into the past of one.
 	depth int
 	reach time.Duration
@@ -86,8 +87,8 @@ func readsOf(r *rule) reads {
 				out.queries += l.Value + "\n"
 			}
 		}
-		r.alert.Labels().Range(templates)
-		r.alert.Annotations().Range(templates)
+		r.labels.Range(templates)
+		r.annotations.Range(templates)
 	}
 	return out
 }
@@ -138,7 +139,7 @@ func (w *rule) mayMatch(matchers []*labels.Matcher) bool {
 			}
 		default:
 			// A label that the rule sets itself has that value on each of its series.
-			v := w.impl.Labels().Get(m.Name)
+			v := w.labels.Get(m.Name)
 			if v != "" && m.Name != "alertstate" && (w.alert == nil || !strings.Contains(v, "{{")) && !m.Matches(v) {
 				return false
 			}
@@ -164,8 +165,8 @@ func collide(a, b *rule) bool {
 		return false
 	}
 	same := true
-	a.impl.Labels().Range(func(l labels.Label) {
-		if v := b.impl.Labels().Get(l.Name); v != "" && v != l.Value {
+	a.labels.Range(func(l labels.Label) {
+		if v := b.labels.Get(l.Name); v != "" && v != l.Value {
 			same = false
 		}
 	})
@@ -214,9 +215,10 @@ func newPlan(all []*rule) *plan {
 		for _, i := range component {
 			depth[i] = longest
 		}
-		p.depth = max(p.depth, longest)
+		p.depth, u.depth = max(p.depth, longest), longest
 		p.units = append(p.units, u)
 	}
+	slices.SortStableFunc(p.units, func(a, b unit) int { return cmp.Compare(a.depth, b.depth) })
 	return p
 }
 

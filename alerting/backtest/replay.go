@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 )
 
@@ -22,7 +20,8 @@ const (
 	progressEvery = 200 * time.Millisecond
 )
 
-// run is one backtest. Nothing in it is for concurrent use.
+// run is one backtest. Nothing in it is for concurrent use, but the engine and the store, which answer one query while
+// the results of another are used.
 type run struct {
 	engine   promql.QueryEngine
 	store    *overlay
@@ -43,88 +42,10 @@ type run struct {
 	told        time.Time
 }
 
-// rule is a rule and where its evaluation is. Prometheus' own rule and group do the work; the group has this rule alone
-// and the name and file of the whole, so that its times are the same.
-type rule struct {
-	group *group
-	index int
-	expr  parser.Expr
-	text  string
-	read  bool // Somebody reads the results.
-	impl  rules.Rule
-	alert *rules.AlertingRule // nil for a recording rule.
-	one   *rules.Group
-
-	maxSteps int  // As many at once as the engine can do.
-	quiet    bool // The last evaluation found nothing, failed not, and no alert is left: nothing changes by another.
-
-	// The evaluation that is going on.
-	now    time.Time
-	served bool          // vector is what the query gives;
-	vector promql.Vector // otherwise the engine is asked.
-
-	watch  watch
-	report RuleReport
-}
-
 // turn is a rule that is evaluated at a time.
 type turn struct {
 	rule *rule
 	at   time.Time
-}
-
-// arm builds the group.
-func (r *rule) arm(x *run) {
-	r.one = rules.NewGroup(rules.GroupOptions{
-		Name: r.group.name, File: r.group.file, Interval: r.group.interval, Limit: r.group.limit,
-		Rules: []rules.Rule{r.impl}, QueryOffset: &r.group.offset,
-		Opts: &rules.ManagerOptions{
-			ExternalURL: x.request.ExternalURL,
-			QueryFunc: func(ctx context.Context, q string, t time.Time) (promql.Vector, error) {
-				if r.served && q == r.text && milliseconds(t) == milliseconds(r.now.Add(-r.group.offset)) {
-					return r.vector, nil
-				}
-				// Not what is stored after the time of the evaluation: the manager did not have it yet.
-				return rules.EngineQueryFunc(x.engine, until{x.store, milliseconds(r.now)})(ctx, q, t)
-			},
-			NotifyFunc: func(_ context.Context, _ string, alerts ...*rules.Alert) {
-				if x.router != nil && len(alerts) > 0 {
-					x.sent = append(x.sent, sending{r.now, alerts})
-				}
-			},
-			Appendable:  appendable{r, x},
-			Logger:      slog.New(slog.DiscardHandler),
-			ResendDelay: x.request.ResendDelay,
-			Metrics:     x.metrics,
-		},
-	})
-	kind, mode := "recording", ModeRange
-	if r.alert != nil {
-		kind = "alerting"
-	}
-	if slices.ContainsFunc(x.units, func(u unit) bool { return u.instant && slices.Contains(u.rules, r) }) {
-		mode = ModeInstant
-	}
-	r.report = RuleReport{File: r.group.file, Group: r.group.name, Name: r.impl.Name(), Type: kind, Query: r.text, Mode: mode}
-	r.watch = newWatch(x, r)
-}
-
-// first is the first time at or after t at which the manager would evaluate the rule.
-func (r *rule) first(t time.Time) time.Time {
-	at := r.one.EvalTimestamp(t.UnixNano())
-	if at.Before(t) {
-		at = at.Add(r.group.interval)
-	}
-	return at
-}
-
-// steps is how often the rule is evaluated from a time to before another.
-func (r *rule) steps(from, to time.Time) int64 {
-	first := r.first(from)
-	if !first.Before(to) {
-		return 0
-	}
-	return int64((to.Sub(first)-1)/r.group.interval) + 1
 }
 
 // replay evaluates all rules, a window of time after the other.
@@ -135,17 +56,8 @@ func (x *run) replay(ctx context.Context) error {
 		if end.After(x.request.To) {
 			end = x.request.To
 		}
-		for _, u := range x.units {
-			var err error
-			if u.instant {
-				err = x.inTurns(u, at, end)
-			} else {
-				r := u.rules[0]
-				err = x.ranged(r, r.first(at), int(r.steps(at, end)))
-			}
-			if err != nil {
-				return err
-			}
+		if err := x.replayWindow(at, end); err != nil {
+			return err
 		}
 		if n := x.store.appended; n > maxRecorded {
 			return badRequest("the results of the recording rules are more than %d samples: choose a shorter time or fewer rules", maxRecorded)
@@ -157,6 +69,74 @@ func (x *run) replay(ctx context.Context) error {
 		}
 	}
 	return x.stopped()
+}
+
+// replayWindow evaluates all rules from a time to before another. While one is looked at the query of the next runs
+// already, if it does not read what is not there yet.
+func (x *run) replayWindow(from, to time.Time) error {
+	var ahead *answer
+	defer func() {
+		if ahead != nil {
+			ahead.close()
+		}
+	}()
+	launch := func(u unit) *answer {
+		r := u.rules[0]
+		return x.ask(r, r.first(from), min(int(r.steps(from, to)), r.maxSteps))
+	}
+	for i, u := range x.units {
+		if u.instant {
+			if err := x.inTurns(u, from, to); err != nil {
+				return err
+			}
+			continue
+		}
+		now := ahead
+		if ahead = nil; now == nil {
+			now = launch(u)
+		}
+		if i+1 < len(x.units) && !x.units[i+1].instant && x.units[i+1].depth == u.depth {
+			ahead = launch(x.units[i+1])
+		}
+		r := u.rules[0]
+		if err := x.ranged(r, r.first(from), int(r.steps(from, to)), now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer is that of a range query, which runs by itself until done is closed.
+type answer struct {
+	query  promql.Query // nil if there could be none.
+	result *promql.Result
+	done   chan struct{}
+}
+
+// ask begins a range query of n steps. The answer must be closed.
+func (x *run) ask(r *rule, first time.Time, n int) *answer {
+	a := &answer{done: make(chan struct{})}
+	if n < 1 {
+		close(a.done)
+		return a
+	}
+	go func() {
+		defer close(a.done)
+		start := first.Add(-r.group.offset)
+		q, err := x.engine.NewRangeQuery(x.ctx, x.store, nil, r.text, start, start.Add(time.Duration(n-1)*r.group.interval), r.group.interval)
+		if err == nil {
+			a.query, a.result = q, q.Exec(x.ctx)
+		}
+	}()
+	return a
+}
+
+// close waits for the end of the query and gives its memory back.
+func (a *answer) close() {
+	<-a.done
+	if a.query != nil {
+		a.query.Close()
+	}
 }
 
 // stopped is the error of a context that has ended.
@@ -191,47 +171,46 @@ func (x *run) inTurns(u unit, from, to time.Time) error {
 	return nil
 }
 
-// ranged evaluates a rule n times from first on, by range queries.
-func (x *run) ranged(r *rule, first time.Time, n int) error {
-	for n > 0 {
-		k := min(n, r.maxSteps)
-		if err := x.attempt(r, first, k); err != nil {
+// ranged evaluates a rule n times from first on, by range queries. The answer is that for as many as can be asked for at
+// once; ranged closes it.
+func (x *run) ranged(r *rule, first time.Time, n int, a *answer) error {
+	k := min(n, r.maxSteps)
+	for {
+		if err := x.attempt(r, first, k, a); err != nil || k == n {
 			return err
 		}
 		first, n = first.Add(time.Duration(k)*r.group.interval), n-k
+		k = min(n, r.maxSteps)
+		a = x.ask(r, first, k)
 	}
-	return nil
 }
 
-// attempt evaluates a rule n times by one range query. Such a query fails as a whole when it fails at one time, or only
-// because it is about many: then its halves are tried, down to single times.
-func (x *run) attempt(r *rule, first time.Time, n int) error {
-	if err := x.stopped(); err != nil {
+// attempt evaluates a rule n times by the answer of one range query. Such a query fails as a whole when it fails at one
+// time, or only because it is about many: then its halves are tried, down to single times.
+func (x *run) attempt(r *rule, first time.Time, n int, a *answer) error {
+	defer a.close()
+	<-a.done
+	if err := x.stopped(); err != nil || n == 0 {
 		return err
 	}
-	start := first.Add(-r.group.offset)
-	q, err := x.engine.NewRangeQuery(x.ctx, x.store, nil, r.text, start, start.Add(time.Duration(n-1)*r.group.interval), r.group.interval)
-	if err != nil {
+	if a.query == nil {
 		return x.singly(r, first, n)
 	}
-	defer q.Close()
-	result := q.Exec(x.ctx)
-	matrix, ok := result.Value.(promql.Matrix)
+	matrix, ok := a.result.Value.(promql.Matrix)
 	switch {
-	case result.Err == nil && ok:
+	case a.result.Err == nil && ok:
 		return x.serve(r, matrix, first, n)
-	case x.ctx.Err() != nil:
-		return x.stopped()
 	case n <= minSteps:
 		return x.singly(r, first, n)
 	}
-	if _, much := errors.AsType[promql.ErrTooManySamples](result.Err); much {
+	if _, much := errors.AsType[promql.ErrTooManySamples](a.result.Err); much {
 		r.maxSteps = max(min(r.maxSteps, n/2), minSteps)
 	}
-	if err := x.attempt(r, first, n/2); err != nil {
+	if err := x.attempt(r, first, n/2, x.ask(r, first, n/2)); err != nil {
 		return err
 	}
-	return x.attempt(r, first.Add(time.Duration(n/2)*r.group.interval), n-n/2)
+	rest := first.Add(time.Duration(n/2) * r.group.interval)
+	return x.attempt(r, rest, n-n/2, x.ask(r, rest, n-n/2))
 }
 
 // singly evaluates a rule n times by instant queries.

@@ -27,6 +27,7 @@ type course struct {
 	alert   Alert
 	labels  labels.Labels
 	fired   time.Time
+	value   float64 // Of the last evaluation.
 	round   int64
 	failing bool // A template failed.
 }
@@ -71,6 +72,7 @@ func (w *watch) look(t time.Time, failed error) {
 	}
 	w.round++
 	pending, firing := 0, 0
+	var fresh []*course // Whose annotations are of now.
 	w.rule.alert.ForEachActiveAlert(func(a *rules.Alert) {
 		c := w.active[a]
 		if c == nil {
@@ -78,18 +80,19 @@ func (w *watch) look(t time.Time, failed error) {
 				return // Ended before; it is kept only to be sent again.
 			}
 			c = &course{labels: a.Labels, alert: Alert{ActiveAt: a.ActiveAt}}
-			w.describe(c, a)
+			fresh = append(fresh, c)
 			w.active[a] = c
 		}
-		c.round = w.round
+		c.round, c.value = w.round, a.Value
 		switch a.State {
 		case rules.StatePending:
 			pending++
 		case rules.StateFiring:
 			firing++
 			if c.fired.IsZero() {
-				c.fired = a.FiredAt
-				w.describe(c, a)
+				if c.fired = a.FiredAt; !c.fired.Equal(a.ActiveAt) {
+					fresh = append(fresh, c)
+				}
 			}
 		case rules.StateInactive:
 			w.end(c, a.ResolvedAt, StateResolved)
@@ -107,6 +110,7 @@ func (w *watch) look(t time.Time, failed error) {
 		w.end(c, t, state)
 		delete(w.active, a)
 	}
+	w.describe(fresh)
 	w.pending.set(pending > 0, t, from)
 	w.firing.set(firing > 0, t, from)
 	if !t.Before(from) {
@@ -127,14 +131,25 @@ func (w *watch) count(t time.Time, failed error) {
 	}
 }
 
-// describe takes the annotations and the value of now.
-func (w *watch) describe(c *course, a *rules.Alert) {
-	c.alert.Annotations = a.Annotations.Map()
-	c.alert.Value = strconv.FormatFloat(a.Value, 'f', -1, 64)
+// describe takes the annotations and the values of now.
+func (w *watch) describe(fresh []*course) {
+	if len(fresh) == 0 || len(w.run.fired) >= w.run.request.MaxDetails && len(w.run.waited) >= w.run.request.MaxDetails {
+		return
+	}
+	wanted := map[string]bool{}
+	for _, c := range fresh {
+		wanted[c.labels.String()] = true
+	}
+	rendered := w.rule.annotated(w.run, wanted)
 	const failure = "<error expanding template"
-	check := func(l labels.Label) { c.failing = c.failing || strings.HasPrefix(l.Value, failure) }
-	a.Annotations.Range(check)
-	a.Labels.Range(check)
+	for _, c := range fresh {
+		annotations := rendered[c.labels.String()]
+		c.alert.Annotations = annotations.Map()
+		c.alert.Value = strconv.FormatFloat(c.value, 'f', -1, 64)
+		check := func(l labels.Label) { c.failing = c.failing || strings.HasPrefix(l.Value, failure) }
+		annotations.Range(check)
+		c.labels.Range(check)
+	}
 }
 
 // end takes an alert into the report. One that ended before the report begins is in none.
