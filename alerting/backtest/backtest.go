@@ -49,9 +49,12 @@ type Request struct {
 	QueryOffset time.Duration
 	// ResendDelay is the least time between two sendings of an alert; a minute if it is zero.
 	ResendDelay time.Duration
-	// ExternalLabels are seen by templates, and by the routing on every alert.
+	// ExternalLabels are seen by templates.
 	ExternalLabels labels.Labels
-	ExternalURL    *url.URL
+	// SentLabels are put on alerts on their way to Alertmanager, where they have no label of the name, as a Prometheus
+	// puts its external labels.
+	SentLabels  labels.Labels
+	ExternalURL *url.URL
 	// Routing is the Alertmanager's configuration. nil leaves the messages out of the report.
 	Routing *config.Config
 	// MaxDetails is how many alerts, and how many messages, are in the report one by one; 1000 if it is zero.

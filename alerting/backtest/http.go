@@ -39,10 +39,11 @@ type Handler struct {
 	LoadedRules func() ([]File, error)
 	// Routing is the Alertmanager's configuration at the moment; nil when there is none.
 	Routing func() *config.Config
-	// Interval, QueryOffset, ExternalLabels and ExternalURL are those of the rules manager.
+	// Interval, QueryOffset, ExternalLabels and ExternalURL are those of the rules manager, SentLabels those of a Request.
 	Interval       time.Duration
 	QueryOffset    time.Duration
 	ExternalLabels labels.Labels
+	SentLabels     labels.Labels
 	ExternalURL    *url.URL
 	// Context ends the backtests that are going on when it ends; nil is one that does not.
 	Context context.Context
@@ -103,7 +104,8 @@ func (h *Handler) read(c echo.Context) (Request, error) {
 		return Request{}, echo.NewHTTPError(http.StatusBadRequest, err.Error())
 	}
 	req := Request{
-		Rule: b.Rule, Interval: h.Interval, QueryOffset: h.QueryOffset, ExternalLabels: h.ExternalLabels, ExternalURL: h.ExternalURL,
+		Rule: b.Rule, Interval: h.Interval, QueryOffset: h.QueryOffset, ExternalLabels: h.ExternalLabels,
+		SentLabels: h.SentLabels, ExternalURL: h.ExternalURL,
 	}
 	if req.From, req.To, err = Period(b.From, b.To, time.Now()); err != nil {
 		return Request{}, echo.NewHTTPError(http.StatusBadRequest, err.Error())

@@ -91,8 +91,9 @@ func newGroup(file string, parsed *rulefmt.RuleGroup, r Request, p parser.Parser
 		}
 		out := &rule{
 			group: g, index: i, expr: expr, text: expr.String(), labels: rules.FromMaps(parsed.Labels, pr.Labels),
-			annotations: labels.FromMap(pr.Annotations), quiet: true, maxSteps: max(int(window/g.interval), minSteps),
+			annotations: labels.FromMap(pr.Annotations), quiet: true, mostSteps: max(int(window/g.interval), minSteps),
 		}
+		out.maxSteps = min(out.mostSteps, firstSteps)
 		if pr.Alert == "" {
 			out.impl = rules.NewRecordingRule(pr.Record, expr, out.labels)
 			g.rules = append(g.rules, out)

@@ -16,6 +16,10 @@ const (
 	minSteps = 8
 	// checkSteps is after how many evaluations that do nothing the context is asked.
 	checkSteps = 1024
+	// firstSteps is how much the first query of a rule is about, when nobody knows yet how much it reads.
+	firstSteps = 64
+	// goodPeak is how many samples a query should hold at once, at 16 bytes each or more.
+	goodPeak = 2_000_000
 	// progressEvery is how often progress is told.
 	progressEvery = 200 * time.Millisecond
 )
@@ -199,12 +203,14 @@ func (x *run) attempt(r *rule, first time.Time, n int, a *answer) error {
 	matrix, ok := a.result.Value.(promql.Matrix)
 	switch {
 	case a.result.Err == nil && ok:
+		r.adapt(a.query.Stats().Samples.PeakSamples, n)
 		return x.serve(r, matrix, first, n)
 	case n <= minSteps:
 		return x.singly(r, first, n)
 	}
 	if _, much := errors.AsType[promql.ErrTooManySamples](a.result.Err); much {
-		r.maxSteps = max(min(r.maxSteps, n/2), minSteps)
+		r.mostSteps = max(min(r.mostSteps, n/2), minSteps)
+		r.maxSteps = min(r.maxSteps, r.mostSteps)
 	}
 	if err := x.attempt(r, first, n/2, x.ask(r, first, n/2)); err != nil {
 		return err

@@ -37,8 +37,8 @@ type sending struct {
 // router is an Alertmanager under a clock of its own, which goes from event to event: the same routes, groups, timers,
 // inhibitions, time intervals and notification log, but its notifications reach nobody.
 type router struct {
-	start, from time.Time // Of the clock and of the report.
-	external    labels.Labels
+	start, from time.Time     // Of the clock and of the report.
+	added       labels.Labels // To each alert.
 	route       *dispatch.Route
 	times       *timeinterval.Intervener
 	inhibitions []*inhibition
@@ -114,7 +114,7 @@ func newRouter(cfg *config.Config, r Request, start, from time.Time) (*router, e
 		intervals[ti.Name] = ti.TimeIntervals
 	}
 	out := &router{
-		start: start, from: from, external: r.ExternalLabels, maxMessages: r.MaxDetails,
+		start: start, from: from, added: r.SentLabels, maxMessages: r.MaxDetails,
 		route: dispatch.NewRoute(cfg.Route, nil), times: timeinterval.NewIntervener(intervals),
 		receivers: map[string]*receiver{}, known: map[string]*routed{}, alerts: map[model.Fingerprint]*alert.Alert{},
 		groups: map[groupID]*alertGroup{}, log: map[string]*logEntry{}, messages: []Message{},
@@ -179,9 +179,8 @@ func (r *router) find(l labels.Labels) *routed {
 	if k := r.known[key]; k != nil {
 		return k
 	}
-	// As the rules manager's notifier does: external labels, where the alert has none of the name.
 	set := model.LabelSet{}
-	r.external.Range(func(l labels.Label) { set[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
+	r.added.Range(func(l labels.Label) { set[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
 	l.Range(func(l labels.Label) { set[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
 	k := &routed{labels: set, fingerprint: set.Fingerprint(), routes: r.route.Match(set)}
 	for _, rt := range k.routes {

@@ -244,7 +244,7 @@ time_intervals:
 
 			report, err := backtest.Run(t.Context(), backtest.Storage{Queryable: db, Oldest: backtest.StartTime(db)}, backtest.Request{
 				Files: []backtest.File{{Name: ruleFile, Text: routedRules}}, From: t0(), To: t0().Add(d),
-				ExternalLabels: labels.FromStrings("region", "eu"), Routing: cfg, MaxDetails: 10_000,
+				SentLabels: labels.FromStrings("region", "eu"), Routing: cfg, MaxDetails: 10_000,
 			}, nil)
 			require.NoError(t, err)
 			var got []string

@@ -29,8 +29,9 @@ type rule struct {
 	literal             bool                       // No label is a template.
 	render              func() *rules.AlertingRule // The rule as it is written, without any alerts.
 
-	maxSteps int  // As many at once as the engine can do.
-	quiet    bool // The last evaluation found nothing, failed not, and no alert is left: nothing changes by another.
+	maxSteps  int  // How many are asked for at once, which adapt finds out,
+	mostSteps int  // and which is never more.
+	quiet     bool // The last evaluation found nothing, failed not, and no alert is left: nothing changes by another.
 
 	// The evaluation that is going on.
 	now    time.Time
@@ -41,6 +42,15 @@ type rule struct {
 
 	watch  watch
 	report RuleReport
+}
+
+// adapt chooses the size of the queries to come by the samples that one of n steps held at once.
+func (r *rule) adapt(peak, n int) {
+	if peak > goodPeak {
+		r.maxSteps = max(minSteps, min(r.maxSteps, n/2))
+	} else if n == r.maxSteps && peak < goodPeak/8 {
+		r.maxSteps = min(4*r.maxSteps, r.mostSteps)
+	}
 }
 
 // arm builds the group.
