@@ -126,12 +126,15 @@ func load(t testing.TB, text string) *config.Config {
 }
 
 // open starts an Alertmanager in the folder.
-func open(t testing.TB, path, text string) (*alertmanager.Alertmanager, *logs) {
+func open(t testing.TB, path, text string, change ...func(*alertmanager.Options)) (*alertmanager.Alertmanager, *logs) {
 	t.Helper()
 	o := alertmanager.DefaultOptions()
 	o.Path = path
 	if text != "" {
 		o.Config = load(t, text)
+	}
+	for _, c := range change {
+		c(&o)
 	}
 	l := &logs{}
 	am, err := alertmanager.Open(o, prometheus.NewPedanticRegistry(), slog.New(slog.NewJSONHandler(l, nil)))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,10 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 			refuse(w, http.StatusBadRequest, "reading the body failed: "+err.Error())
 			return
 		}
+		if nullInList(body) {
+			refuse(w, http.StatusBadRequest, "a list in the body holds null")
+			return
+		}
 		if path == "/alerts" {
 			if err := checkPosted(body); err != nil {
 				refuse(w, http.StatusBadRequest, err.Error())
@@ -161,6 +166,29 @@ func refuse(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(message)
+}
+
+// nullInList finds the null in place of an object that API v2 would follow.
+func nullInList(body []byte) bool {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		return false
+	}
+	var search func(any) bool
+	search = func(v any) bool {
+		switch x := v.(type) {
+		case []any:
+			return slices.ContainsFunc(x, func(v any) bool { return v == nil || search(v) })
+		case map[string]any:
+			for _, v := range x {
+				if search(v) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return search(v)
 }
 
 // checkPosted bounds the size of alerts from outside. What is not valid JSON

@@ -128,6 +128,9 @@ func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.
 			inner: &inner[i], receiver: r.Name, secrets: g.secrets, log: a.log, metrics: a.metrics,
 			timeout: a.options.AttemptTimeout, grace: a.options.CloseTimeout,
 		}
+		if n.inner.Name() == "slack" {
+			n.precheck = slackTemplates(r.SlackConfigs[n.inner.Index()], g.template)
+		}
 		wrapped[i] = notify.NewIntegration(n, &inner[i], inner[i].Name(), inner[i].Index(), r.Name)
 	}
 	return wrapped, nil

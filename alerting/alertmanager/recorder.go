@@ -32,6 +32,7 @@ const (
 // ledger, keeps secrets out of errors, survives panics and bounds the time.
 type recorder struct {
 	inner          *notify.Integration
+	precheck       func(context.Context, []*alert.Alert) error // nil, or what must hold before a try
 	receiver       string
 	secrets        *secrets
 	log            *slog.Logger
@@ -113,6 +114,11 @@ func (r *recorder) safely(ctx context.Context, alerts []*alert.Alert) (retry boo
 			retry, err = false, fmt.Errorf("the integration panicked: %v", p)
 		}
 	}()
+	if r.precheck != nil {
+		if err := r.precheck(ctx, alerts); err != nil {
+			return false, err
+		}
+	}
 	return r.inner.Notify(ctx, alerts...)
 }
 

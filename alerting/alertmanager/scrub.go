@@ -70,6 +70,14 @@ func (s *secrets) addURL(u *url.URL) {
 	}
 }
 
+// addText adds a secret that may be a URL.
+func (s *secrets) addText(text string) {
+	s.add(text)
+	if u, err := url.Parse(strings.TrimSpace(text)); err == nil && u.Host != "" {
+		s.addURL(u)
+	}
+}
+
 func (s *secrets) addUser(u *url.Userinfo) {
 	if u == nil {
 		return
@@ -92,9 +100,9 @@ func (s *secrets) walk(v reflect.Value, field string) {
 	case commoncfg.Secret:
 		s.add(string(x))
 	case config.SecretTemplateURL:
-		s.add(string(x))
+		s.addText(string(x))
 	case amcommon.SecretTemplateURL:
-		s.add(string(x))
+		s.addText(string(x))
 	case amcommon.SecretURL:
 		s.addURL(x.URL)
 	case *url.URL:
@@ -166,11 +174,7 @@ func (s *secrets) scrub(text string) string {
 		if err != nil {
 			continue
 		}
-		content := strings.TrimSpace(string(data))
-		all.add(content)
-		if u, err := url.Parse(content); err == nil && u.Host != "" {
-			all.addURL(u)
-		}
+		all.addText(string(data))
 	}
 	if len(all.values) == 0 {
 		return text

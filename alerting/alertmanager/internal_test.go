@@ -1,0 +1,282 @@
+package alertmanager
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/alertmanager/nflog"
+	"github.com/prometheus/alertmanager/nflog/nflogpb"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/notifier"
+	"github.com/stretchr/testify/require"
+)
+
+func TestStatusCode(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		code int
+	}{
+		"web":     {errors.New("unexpected status code 503: no"), 503},
+		"channel": {errors.New(`channel "#a": unexpected status code 429: slow down`), 429},
+		"mail":    {fmt.Errorf("send mail: %w", &textproto.Error{Code: 535, Msg: "who"}), 535},
+		"none":    {errors.New("dial tcp 10.0.0.500: connection refused"), 0},
+		"port":    {errors.New("unexpected status code 50312"), 0},
+	}
+	for name, test := range tests {
+		require.Equal(t, test.code, statusCode(test.err), name)
+	}
+}
+
+func TestScrub(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "secret")
+	require.NoError(t, os.WriteFile(file, []byte("filed-secret\n"), 0o600))
+	c, err := config.Load(`
+global: {opsgenie_api_url: 'http://token1234@host/', smtp_smarthost: 'h:25', smtp_from: a@b, smtp_auth_password: 'p w/d&x'}
+route: {receiver: r}
+receivers:
+- name: r
+  email_configs: [{to: a@b}]
+  pushover_configs: [{user_key: ukey1, token: tkey1, url: 'http://u:inurl@host/'}]
+  webhook_configs:
+  - url_file: ` + file + `
+    http_config: {oauth2: {client_id: i, client_secret: csecret1, token_url: 'http://x/'}}
+  - url: 'https://host/hooks/hookpart?k=querypart'
+`)
+	require.NoError(t, err)
+	s := collectSecrets(c)
+	for _, secret := range []string{
+		"token1234", "p w/d&x", "p+w%2Fd%26x", "ukey1", "tkey1", "inurl", "filed-secret", "csecret1", "hookpart", "querypart",
+		"https://host/hooks/hookpart?k=querypart",
+	} {
+		text := s.scrub("see " + secret + " here")
+		if strings.HasSuffix(secret, "part") {
+			// Parts of an address are hidden with the path or query they stand in.
+			text = s.scrub("see /hooks/hookpart?k=querypart here")
+		}
+		require.Equal(t, "see <secret> here", text, secret)
+	}
+	require.Equal(t, "nothing to hide", s.scrub("nothing to hide"))
+	require.NoError(t, os.WriteFile(file, []byte("rotated"), 0o600))
+	require.Equal(t, "<secret>", s.scrub("rotated"), "files are read when needed")
+	require.JSONEq(t, `{"a":["<secret>",1,{"b":"<secret>"}]}`, string(s.scrubJSON([]byte(`{"a":["ukey1",1,{"b":"tkey1"}]}`))))
+	require.Equal(t, "broken <secret>", string(s.scrubJSON([]byte("broken ukey1"))))
+
+	var out bytes.Buffer
+	log := slog.New(scrubbing{slog.NewTextHandler(&out, nil), s}).With("with", "ukey1").WithGroup("g")
+	log.Info("tkey1", "err", errors.New("csecret1"), "n", 1)
+	require.Equal(t, 3, strings.Count(out.String(), hidden), out.String())
+}
+
+// The hash is the one that the notification log holds.
+func TestAlertHash(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	l, err := nflog.New(nflog.Options{Retention: time.Hour, Metrics: reg})
+	require.NoError(t, err)
+	set := model.LabelSet{"b": "2", "alertname": "A"}
+	require.NoError(t, l.Log(&nflogpb.Receiver{GroupName: "r", Integration: "i"}, "g", []uint64{alertHash(set)}, nil, nil, time.Hour))
+	firing, err := firingForReceivers(l)
+	require.NoError(t, err)
+	require.Equal(t, map[uint64]bool{alertHash(set): true}, firing)
+	require.NotEqual(t, alertHash(set), alertHash(model.LabelSet{"b": "2", "alertname": "B"}))
+}
+
+func TestInbox(t *testing.T) {
+	m := newMetrics(prometheus.NewRegistry())
+	b := newInbox(2, m, slog.New(slog.DiscardHandler))
+	now := time.Now()
+	add := func(pairs ...string) {
+		b.add(fromRules(&notifier.Alert{Labels: labels.FromStrings(pairs...)}, now))
+	}
+	add("alertname", "A")
+	add("alertname", "B")
+	add("alertname", "A")
+	add("alertname", "C")
+	add()
+	many := []string{}
+	for i := range maxLabels + 1 {
+		many = append(many, fmt.Sprintf("l%d", i), "v")
+	}
+	add(many...)
+	var got []*alert.Alert
+	b.flush(func(a []*alert.Alert) { got = append(got, a...) })
+	require.Len(t, got, 2)
+	require.InEpsilon(t, 1, testutil.ToFloat64(m.dropped.WithLabelValues(dropFull)), 0)
+	require.InEpsilon(t, 2, testutil.ToFloat64(m.dropped.WithLabelValues(dropInvalid)), 0)
+	add("alertname", "big", "x", strings.Repeat("v", 1<<20))
+	b.flush(func(a []*alert.Alert) { got = a })
+	require.Len(t, got, 1, "what a rule makes is shortened, not lost")
+	require.LessOrEqual(t, len(got[0].Labels["x"]), maxLabelBytes)
+	b.close(func([]*alert.Alert) {})
+	add("alertname", "late")
+	require.Empty(t, b.order)
+}
+
+func TestShortenedAlertsFit(t *testing.T) {
+	pairs := []string{"alertname", "big"}
+	for i := range maxLabels - 1 {
+		pairs = append(pairs, fmt.Sprintf("l%d", i), strings.Repeat("é", 10_000))
+	}
+	a := fromRules(&notifier.Alert{Labels: labels.FromStrings(pairs...), Annotations: labels.FromStrings(pairs...)}, time.Now())
+	require.True(t, fits(a))
+	require.NoError(t, a.Validate())
+}
+
+func TestJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	var failures int
+	j, err := openJournal(path, true, func(error) { failures++ })
+	require.NoError(t, err)
+	j.append([]byte("a"))
+	size, err := j.compact(func(w io.Writer) (int64, error) {
+		j.append([]byte("b")) // comes while the snapshot is written
+		n, err := w.Write([]byte("A"))
+		return int64(n), err
+	})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), size)
+	j.append([]byte("c"))
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "Abc", string(data))
+
+	// A disk that takes nothing more: the failure stays until a snapshot heals it.
+	j.file.Close()
+	j.append([]byte("d"))
+	require.Error(t, j.err())
+	require.Equal(t, 1, failures)
+	_, err = j.compact(func(io.Writer) (int64, error) { return 0, errors.New("full") })
+	require.ErrorContains(t, err, "full")
+	require.Error(t, j.err())
+	_, err = j.compact(func(w io.Writer) (int64, error) {
+		n, err := w.Write([]byte("Abcd"))
+		return int64(n), err
+	})
+	require.NoError(t, err)
+	require.NoError(t, j.err())
+	require.NoError(t, j.close())
+	left, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "nothing half written is left")
+}
+
+// Of Alertmanager's series only those of integrations in use are there.
+func TestSeriesOfIntegrationsInUse(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	o := DefaultOptions()
+	o.Path = t.TempDir()
+	var err error
+	o.Config, err = config.Load("{route: {receiver: r}, receivers: [{name: r, webhook_configs: [{url: 'http://127.0.0.1:1/'}]}]}")
+	require.NoError(t, err)
+	am, err := Open(o, reg, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer am.Close()
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	series := 0
+	for _, f := range families {
+		series += len(f.GetMetric())
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "integration" {
+					require.Equal(t, "webhook", l.GetValue())
+				}
+			}
+		}
+	}
+	require.Less(t, series, 80)
+	t.Logf("%d families, %d series", len(families), series)
+}
+
+func FuzzJournalEntries(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add([]byte("\xff\xff\xff\xff\xff garbage"))
+	l, err := nflog.New(nflog.Options{Retention: time.Hour, Metrics: prometheus.NewRegistry()})
+	require.NoError(f, err)
+	require.NoError(f, l.Log(&nflogpb.Receiver{GroupName: "r", Integration: "i"}, "g", []uint64{1}, nil, nil, time.Hour))
+	whole, err := l.MarshalBinary()
+	require.NoError(f, err)
+	f.Add(whole)
+	f.Add(whole[:len(whole)-2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		good, entries, damage := wholeEntries(data, &nflogpb.MeshEntry{})
+		require.True(t, bytes.HasPrefix(data, good))
+		if damage == nil {
+			require.Len(t, good, len(data))
+		}
+		again, same, damage := wholeEntries(good, &nflogpb.MeshEntry{})
+		require.NoError(t, damage)
+		require.Equal(t, entries, same)
+		require.Len(t, again, len(good))
+	})
+}
+
+func FuzzParseAlerts(f *testing.F) {
+	f.Add([]byte(`{"version":1,"saved_at":"2026-01-01T00:00:00Z","alerts":[{"labels":{"alertname":"A"},"starts_at":"2026-01-01T00:00:00Z"}]}`))
+	f.Add([]byte(`{"version":1,"alerts":[{},null]}`))
+	f.Add([]byte(`{`))
+	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		alerts, err := parseAlerts(data, now, time.Minute)
+		if err != nil {
+			require.Empty(t, alerts)
+		}
+		for _, a := range alerts {
+			require.NoError(t, a.Validate())
+		}
+	})
+}
+
+func FuzzParseTest(f *testing.F) {
+	for _, s := range []string{"", "{}", `{"labels":{"a":"b"},"resolve":true}`, `{"labels":null}`, "[]", "{} {}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		req, err := parseTest(strings.NewReader(s))
+		if err == nil {
+			require.LessOrEqual(t, len(req.Labels), maxLabels)
+		}
+	})
+}
+
+func FuzzParseLedgerQuery(f *testing.F) {
+	f.Add("1", "1h", "ok")
+	f.Add("-1", "2006-01-02T15:04:05Z", "failed")
+	f.Add("x", "y", "z")
+	f.Fuzz(func(t *testing.T, limit, since, outcome string) {
+		params := map[string]string{"limit": limit, "since": since, "outcome": outcome}
+		q, err := parseLedgerQuery(func(n string) string { return params[n] }, time.Unix(0, 0))
+		if err == nil {
+			require.GreaterOrEqual(t, q.Limit, 1)
+			require.LessOrEqual(t, q.Limit, maxPage)
+		}
+	})
+}
+
+func FuzzScrub(f *testing.F) {
+	f.Add("hunter2", "the password is hunter2")
+	f.Add("e", "<secret>")
+	f.Fuzz(func(t *testing.T, secret, text string) {
+		s := &secrets{}
+		s.add(secret)
+		if v := strings.TrimSpace(secret); v != "" && v != hidden && !strings.Contains(hidden, v) {
+			for _, piece := range strings.Split(s.scrub(text), hidden) {
+				require.NotContains(t, piece, v)
+			}
+		}
+	})
+}
