@@ -25,7 +25,6 @@ import (
 type month struct {
 	b    *testing.B
 	db   *promtsdb.DB
-	base []labels.Label
 	refs map[string]storage.SeriesRef
 	sets map[string]labels.Labels
 	app  storage.Appender

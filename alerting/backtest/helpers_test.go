@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -89,11 +88,6 @@ func newEngine() *promql.Engine {
 	})
 }
 
-// always is v at each scrape.
-func always(v float64) func(int) (float64, bool) {
-	return func(int) (float64, bool) { return v, true }
-}
-
 // during is v in these minutes, from before to, and rest in the others.
 func during(rest, v float64, minutes ...[2]int) func(int) (float64, bool) {
 	return func(step int) (float64, bool) {
@@ -116,12 +110,6 @@ func only(v float64, minutes ...[2]int) func(int) (float64, bool) {
 		}
 		return 0, false
 	}
-}
-
-func labelSet(l labels.Labels) map[string]string {
-	out := l.Map()
-	delete(out, model.MetricNameLabel)
-	return out
 }
 
 // stuckQuerier waits for the end of the context.

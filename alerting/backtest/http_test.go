@@ -45,7 +45,7 @@ func serve(t *testing.T, h *backtest.Handler) *httptest.Server {
 	return server
 }
 
-func ask(t *testing.T, ctx context.Context, server *httptest.Server, accept, body string) *http.Response {
+func ask(ctx context.Context, t *testing.T, server *httptest.Server, accept, body string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+backtest.Path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -100,7 +100,7 @@ route: {receiver: one, group_wait: 20s}
 		{"too much", question("groups:\n- name: a\n  interval: 1ms\n  rules: [" + strings.Repeat("{record: a, expr: up},", 100) + "]\n"), 400, "are the limit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			res := ask(t, t.Context(), server, "application/json", tt.body)
+			res := ask(t.Context(), t, server, "application/json", tt.body)
 			var answer strings.Builder
 			_, err := bufio.NewReader(res.Body).WriteTo(&answer)
 			require.NoError(t, err)
@@ -114,7 +114,7 @@ func TestStream(t *testing.T) {
 	server := serve(t, &backtest.Handler{})
 	var events []string
 	var last backtest.Report
-	lines := bufio.NewScanner(ask(t, t.Context(), server, "text/event-stream", question(downRule)).Body)
+	lines := bufio.NewScanner(ask(t.Context(), t, server, "text/event-stream", question(downRule)).Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if event, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
@@ -130,7 +130,7 @@ func TestStream(t *testing.T) {
 	require.Equal(t, 4, last.AlertsTotal)
 
 	// What is wrong before it begins is an ordinary error.
-	res := ask(t, t.Context(), server, "text/event-stream", question("groups: [x]"))
+	res := ask(t.Context(), t, server, "text/event-stream", question("groups: [x]"))
 	require.Equal(t, http.StatusUnprocessableEntity, res.StatusCode)
 }
 
@@ -160,14 +160,14 @@ func TestOneAtATimeAndCancelled(t *testing.T) {
 		first <- err
 	}()
 	<-s.asked
-	res := ask(t, t.Context(), server, "", question(downRule))
+	res := ask(t.Context(), t, server, "", question(downRule))
 	require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
 	require.NotEmpty(t, res.Header.Get("Retry-After"))
 	cancel()
 	require.ErrorIs(t, <-first, context.Canceled)
 	// The slot is free again soon.
 	require.Eventually(t, func() bool {
-		return ask(t, t.Context(), server, "", `{"from": "1h", "rules": "groups: []"}`).StatusCode == http.StatusBadRequest
+		return ask(t.Context(), t, server, "", `{"from": "1h", "rules": "groups: []"}`).StatusCode == http.StatusBadRequest
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
@@ -179,7 +179,7 @@ func TestCancelledByTheServer(t *testing.T) {
 		<-s.asked
 		cancel()
 	}()
-	require.Equal(t, http.StatusServiceUnavailable, ask(t, t.Context(), server, "", question(downRule)).StatusCode)
+	require.Equal(t, http.StatusServiceUnavailable, ask(t.Context(), t, server, "", question(downRule)).StatusCode)
 }
 
 func FuzzRequest(f *testing.F) {

@@ -103,10 +103,8 @@ func (r *reads) at(timestamp *int64, startOrEnd parser.ItemType, offset time.Dur
 
 // read tells whether a selector, or the query of a template, may find results of w.
 func (r *reads) read(w *rule) bool {
-	for _, matchers := range r.selectors {
-		if w.mayMatch(matchers) {
-			return true
-		}
+	if slices.ContainsFunc(r.selectors, w.mayMatch) {
+		return true
 	}
 	if r.queries == "" {
 		return false
@@ -151,12 +149,10 @@ func (w *rule) mayMatch(matchers []*labels.Matcher) bool {
 // inTurn tells whether r must be evaluated in turn with w, whose results it reads, since it must not see those of w
 // that are not there yet at the time.
 func inTurn(r, w *rule, ahead bool) bool {
-	switch {
-	case r.group == w.group:
-		return w.index >= r.index || ahead
-	default:
-		return ahead || w.group.offset > r.group.offset
+	if r.group == w.group {
+		return ahead || w.index >= r.index
 	}
+	return ahead || w.group.offset > r.group.offset
 }
 
 // collide tells whether two recording rules may write the same series, of which the first at each time counts.

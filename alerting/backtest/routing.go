@@ -156,7 +156,7 @@ func integrationsOf(r *config.Receiver) []integration {
 			continue
 		}
 		for j := range v.Field(i).Len() {
-			if rs, ok := v.Field(i).Index(j).Interface().(interface{ SendResolved() bool }); ok {
+			if rs, ok := reflect.TypeAssert[interface{ SendResolved() bool }](v.Field(i).Index(j)); ok {
 				out = append(out, integration{fmt.Sprintf("%s[%d]", kind, j), rs.SendResolved()})
 			}
 		}
@@ -280,8 +280,8 @@ func (r *router) put(ra *rules.Alert, now time.Time) {
 
 // merged joins two reports of an alert whose times overlap, as the store of alerts does.
 func merged(old, a *alert.Alert, now time.Time) *alert.Alert {
-	if !(a.EndsAt.After(old.StartsAt) && a.EndsAt.Before(old.EndsAt)) &&
-		!(a.StartsAt.After(old.StartsAt) && a.StartsAt.Before(old.EndsAt)) {
+	within := func(t time.Time) bool { return t.After(old.StartsAt) && t.Before(old.EndsAt) }
+	if !within(a.EndsAt) && !within(a.StartsAt) {
 		return a
 	}
 	if old.StartsAt.Before(a.StartsAt) {

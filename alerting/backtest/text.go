@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -63,15 +64,15 @@ func (p *printer) rules(r *Report) {
 	var alerting, recording, failures [][]string
 	for _, rule := range r.Rules {
 		if rule.Errors > 0 {
-			failures = append(failures, []string{clean(rule.Name), fmt.Sprint(rule.Errors), fmt.Sprint(rule.Evaluations), cut(rule.FirstError.Error, 2*textWidth)})
+			failures = append(failures, []string{clean(rule.Name), number(rule.Errors), number(rule.Evaluations), cut(rule.FirstError.Error, 2*textWidth)})
 		}
 		if rule.Type == "recording" {
-			recording = append(recording, []string{clean(rule.Name), clean(rule.Group), fmt.Sprint(rule.Samples)})
+			recording = append(recording, []string{clean(rule.Name), clean(rule.Group), number(rule.Samples)})
 			continue
 		}
 		alerting = append(alerting, []string{
-			clean(rule.Name), clean(rule.Group), fmt.Sprint(rule.Alerts), fmt.Sprint(rule.Fired),
-			total(rule.PendingSeconds), total(rule.FiringSeconds), fmt.Sprint(rule.MaxFiring),
+			clean(rule.Name), clean(rule.Group), number(int64(rule.Alerts)), number(int64(rule.Fired)),
+			total(rule.PendingSeconds), total(rule.FiringSeconds), number(int64(rule.MaxFiring)),
 		})
 	}
 	if len(alerting) > 0 {
@@ -140,7 +141,7 @@ func (p *printer) routing(r *RoutingReport) {
 			break
 		}
 		rows = append(rows, []string{
-			m.At.UTC().Format(stamp), clean(m.Receiver), m.Integration, fmt.Sprint(m.Firing), fmt.Sprint(m.Resolved), m.Reason,
+			m.At.UTC().Format(stamp), clean(m.Receiver), m.Integration, number(int64(m.Firing)), number(int64(m.Resolved)), m.Reason,
 			cut(labels.FromMap(m.GroupLabels).String(), textWidth),
 		})
 	}
@@ -172,6 +173,8 @@ func plural(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 // clean leaves nothing in a name that would move the cursor.
 func clean(s string) string {
