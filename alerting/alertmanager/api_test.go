@@ -91,7 +91,8 @@ func TestTestNotification(t *testing.T) {
 	am, l := open(t, t.TempDir(), testReceivers(h.URL))
 	am.Send(firing("alertname", "Root"))
 	require.Eventually(t, func() bool {
-		return strings.Contains(call(am, http.MethodGet, "/api/v2/alerts", "").Body.String(), "Root")
+		r, err := am.Test(t.Context(), alertmanager.TestRequest{}) // reaches nobody
+		return err == nil && len(r.Routes[0].InhibitedBy) == 1
 	}, 5*time.Second, 5*time.Millisecond)
 	r, err := am.Test(t.Context(), alertmanager.TestRequest{Labels: map[string]string{"severity": "critical"}, Resolve: true})
 	require.NoError(t, err)

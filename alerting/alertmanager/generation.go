@@ -127,6 +127,7 @@ func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.
 		n := &recorder{
 			inner: &inner[i], receiver: r.Name, secrets: g.secrets, log: a.log, metrics: a.metrics,
 			timeout: a.options.AttemptTimeout, grace: a.options.CloseTimeout,
+			turns: make(chan struct{}, maxTries),
 		}
 		if n.inner.Name() == "slack" {
 			n.precheck = slackTemplates(r.SlackConfigs[n.inner.Index()], g.template)

@@ -18,6 +18,9 @@ import (
 )
 
 const (
+	// maxTries bounds the tries of an integration at a time: a storm in ten
+	// thousand groups must not take all the connections a process may have.
+	maxTries = 32
 	// maxHanging bounds the tries of an integration that were given up and
 	// still run: mail knows no deadline once it talks to a server.
 	maxHanging = 3
@@ -38,7 +41,8 @@ type recorder struct {
 	log            *slog.Logger
 	metrics        *metrics
 	timeout, grace time.Duration
-	hanging        atomic.Int32 // tries that were given up but have not returned
+	turns          chan struct{} // a token for each try under way
+	hanging        atomic.Int32  // tries that were given up but have not returned
 }
 
 // Notify implements notify.Notifier. When ctx is cancelled, because the
@@ -52,10 +56,7 @@ func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, er
 	attempt := r.describe(ctx, alerts)
 	attempt.Try, attempt.Test = f.next(r), f.test
 
-	trying, cancel := outlive(ctx, r.timeout, r.grace)
-	defer cancel()
-	start := time.Now()
-	retry, err := r.bounded(trying, alerts)
+	start, retry, err := r.inTurn(ctx, alerts)
 	attempt.Time = start.UTC()
 	attempt.DurationMS = float64(time.Since(start).Microseconds()) / 1000
 	attempt.Outcome = OutcomeOK
@@ -73,6 +74,21 @@ func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, er
 type answer struct {
 	retry bool
 	err   error
+}
+
+// inTurn waits until few enough tries are under way. The time starts then.
+func (r *recorder) inTurn(ctx context.Context, alerts []*alert.Alert) (start time.Time, retry bool, err error) {
+	select {
+	case r.turns <- struct{}{}:
+		defer func() { <-r.turns }()
+	case <-ctx.Done():
+		return time.Now(), true, fmt.Errorf("not begun, because %d other tries were under way: %w", maxTries, ctx.Err())
+	}
+	trying, cancel := outlive(ctx, r.timeout, r.grace)
+	defer cancel()
+	start = time.Now()
+	retry, err = r.bounded(trying, alerts)
+	return start, retry, err
 }
 
 // bounded returns when the time is up, whatever the integration does.

@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	// saveDelay collects changes of the set of alerts into one save.
+	// saveDelay is the time between two saves: the first change is saved at
+	// once, what follows is collected.
 	saveDelay = 500 * time.Millisecond
-	// refreshDelay is how old the ends of alerts in the file may be: rules move
-	// them on with every evaluation, and a restart sets them anyway.
-	refreshDelay = 15 * time.Second
+	// lookDelay is how often the file is compared with the alerts that ended
+	// because their time is up.
+	lookDelay = 15 * time.Second
 )
 
 // store keeps the set of alerts in a file, so that a restart in the middle of
@@ -35,7 +36,6 @@ type store struct {
 
 	mu      sync.Mutex
 	known   map[model.Fingerprint]bool // whether it has ended
-	fresh   bool                       // something was only moved on
 	changed chan struct{}
 
 	saving sync.Mutex
@@ -78,10 +78,9 @@ func (s *store) PostStore(a *alert.Alert, existing bool) {
 	defer s.mu.Unlock()
 	ended, known := s.known[a.Fingerprint()]
 	s.known[a.Fingerprint()] = a.Resolved()
+	// That an alert goes on is not saved: a restart moves its end anyway.
 	if !known || ended != a.Resolved() {
 		s.signal()
-	} else {
-		s.fresh = true
 	}
 }
 
@@ -104,44 +103,38 @@ func (s *store) signal() {
 	}
 }
 
-// run saves soon after a change.
+// run saves when something changed.
 func (s *store) run(stop <-chan struct{}) {
-	refresh := time.NewTicker(refreshDelay)
-	defer refresh.Stop()
+	look := time.NewTicker(lookDelay)
+	defer look.Stop()
 	for {
 		select {
 		case <-stop:
 			return
-		case <-refresh.C:
+		case <-look.C:
 			if !s.stale() {
 				continue
 			}
 		case <-s.changed:
-			timer := time.NewTimer(saveDelay)
-			select {
-			case <-stop:
-				timer.Stop()
-				return
-			case <-timer.C:
-			}
 		}
 		if err := s.save(); err != nil {
 			s.metrics.saveErrors.WithLabelValues(alertsFile).Inc()
 			s.log.Error("the active alerts are not on disk; a crash would forget what changed", "error", err)
+			s.signal()
+		}
+		pause := time.NewTimer(saveDelay)
+		select {
+		case <-stop:
+			pause.Stop()
+			return
+		case <-pause.C:
 		}
 	}
 }
 
-// stale tells whether the file says something else than the set: ends that
-// were moved on, or alerts that ended only because their time is up.
+// stale tells whether alerts ended since the last save only because their
+// time is up.
 func (s *store) stale() bool {
-	s.mu.Lock()
-	fresh := s.fresh
-	s.fresh = false
-	s.mu.Unlock()
-	if fresh {
-		return true
-	}
 	ended := 0
 	for _, a := range s.list() {
 		if a.Resolved() {
