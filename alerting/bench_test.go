@@ -56,8 +56,10 @@ func BenchmarkEvaluation(b *testing.B) {
 
 	var us, them []time.Duration
 	for b.Loop() {
-		at = at.Add(time.Millisecond) // A time has room for one result of a rule.
-		if len(us)%2 == 0 { // Neither is always the one that runs into the other's garbage.
+		// A time has room for one result of a rule.
+		at = at.Add(time.Millisecond)
+		// Neither is always the one that runs into the other's garbage.
+		if len(us)%2 == 0 {
 			us, them = append(us, evaluate(ours)), append(them, evaluate(theirs))
 		} else {
 			them, us = append(them, evaluate(theirs)), append(us, evaluate(ours))
