@@ -31,6 +31,12 @@ func Check(o Options) error {
 	return err
 }
 
+// Read returns the rule files that o names, all of which parse. Its error is that of Check.
+func Read(o Options) ([]File, error) {
+	in, err := load(o, slog.New(slog.DiscardHandler))
+	return in.texts, err
+}
+
 // files are the rule files that exist now, each once.
 func (o Options) files() ([]string, error) {
 	var files []string
@@ -54,30 +60,37 @@ func (o Options) files() ([]string, error) {
 	return files, nil
 }
 
-// loader is the rules.GroupLoader that knows the embedded rules besides files.
+// File is a rule file as it was read.
+type File struct {
+	// Name is its path, or BuiltinFile.
+	Name string
+	Text string
+}
+
+// loader knows the embedded rules besides files.
 type loader struct {
 	parser parser.Parser
 	logger *slog.Logger
 }
 
 func newLoader(logger *slog.Logger) loader {
-	return loader{parser: parser.NewParser(parser.Options{}), logger: logger}
+	return loader{parser: parser.NewParser(parser.Options{ExperimentalDurationExpr: true}), logger: logger}
 }
 
-// Load parses one file, or the embedded rules.
-func (l loader) Load(file string, ignoreUnknown bool, scheme model.ValidationScheme) (*rulefmt.RuleGroups, []error) {
+// read parses one file, or the embedded rules.
+func (l loader) read(file string) (text string, _ *rulefmt.RuleGroups, _ []error) {
 	content := []byte(builtin)
 	if file != BuiltinFile {
 		var err error
 		if content, err = os.ReadFile(file); err != nil {
-			return nil, []error{fmt.Errorf("rule file: %w", err)}
+			return "", nil, []error{fmt.Errorf("rule file: %w", err)}
 		}
 	}
-	groups, errs := rulefmt.Parse(content, ignoreUnknown, scheme, l.parser, l.logger)
+	groups, errs := rulefmt.Parse(content, false, model.UTF8Validation, l.parser, l.logger)
 	if len(errs) == 0 {
-		return groups, nil
+		return string(content), groups, nil
 	}
-	return nil, located(file, content, errs)
+	return "", nil, located(file, content, errs)
 }
 
 // Parse parses one expression.

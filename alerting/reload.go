@@ -20,6 +20,7 @@ type ruleSet struct {
 	loader
 	opts   Options
 	files  []string
+	texts  []File
 	groups map[string]*rulefmt.RuleGroups
 	// shift is a nanosecond of query offset, or none; see outsideChanged.
 	shift time.Duration
@@ -37,8 +38,9 @@ func load(o Options, logger *slog.Logger) (ruleSet, error) {
 	s := ruleSet{loader: newLoader(logger), opts: o, files: files, groups: make(map[string]*rulefmt.RuleGroups, len(files))}
 	var errs []error
 	for _, f := range files {
-		groups, found := s.loader.Load(f, false, model.UTF8Validation)
+		text, groups, found := s.read(f)
 		s.groups[f] = groups
+		s.texts = append(s.texts, File{Name: f, Text: text})
 		errs = append(errs, found...)
 	}
 	return s, errors.Join(errs...)
@@ -65,6 +67,13 @@ func (s ruleSet) Load(file string, _ bool, _ model.ValidationScheme) (*rulefmt.R
 func (s ruleSet) outsideChanged(before ruleSet) bool {
 	return !labels.Equal(s.opts.ExternalLabels, before.opts.ExternalLabels) ||
 		s.opts.externalURL().String() != before.opts.externalURL().String()
+}
+
+// Files are the rule files as they were loaded, whatever has become of them since.
+func (m *Manager) Files() []File {
+	m.mtx.Lock()
+	defer m.mtx.Unlock()
+	return slices.Clone(m.in.texts)
 }
 
 // configure sets what all groups share. Nothing may be evaluated meanwhile.

@@ -27,6 +27,8 @@ const defaultMaxBody = 16 << 20
 type APIOptions struct {
 	// Rules are shown at /rules and /alerts; nil shows none.
 	Rules v1.RulesRetriever
+	// Alertmanagers outside the process are shown at /alertmanagers; nil shows none.
+	Alertmanagers v1.AlertmanagerRetriever
 	// ExternalURL is where users reach the server; nil is http://ListenAddress.
 	ExternalURL *url.URL
 	// ListenAddress is the address that is listened on, host:port.
@@ -57,6 +59,9 @@ type API struct {
 // NewAPI returns the API over db. It costs nothing until its first use. Only one API of a DB can be used: it
 // registers metrics.
 func (db *DB) NewAPI(o APIOptions) *API {
+	if o.Alertmanagers == nil {
+		o.Alertmanagers = noAlertmanagers{}
+	}
 	if o.Rules == nil {
 		o.Rules = noRules{}
 	}

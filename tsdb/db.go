@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -27,6 +28,18 @@ func (db *DB) QueryFunc() rules.QueryFunc {
 		defer leave()
 		return query(ctx, q, t)
 	}
+}
+
+// Engine evaluates queries within the bounds of the options. Who uses it has to have ended before Close.
+func (db *DB) Engine() promql.QueryEngine { return db.engine }
+
+// Oldest is the time of the first sample that is stored; zero when there is none.
+func (db *DB) Oldest() (time.Time, error) {
+	first, err := db.local.StartTime()
+	if err != nil || first == math.MaxInt64 {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(first).UTC(), nil
 }
 
 // FirstScrape is closed once the first scrape of this process by itself is over: its samples can be queried, or it

@@ -77,7 +77,7 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 		logger:   logger,
 		registry: reg,
 		features: features.NewRegistry(),
-		parser:   parser.NewParser(parser.Options{}),
+		parser:   parser.NewParser(parser.Options{ExperimentalDurationExpr: true}),
 		opened:   time.Now(),
 		stats:    promtsdb.NewDBStats(),
 	}

@@ -50,7 +50,7 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 		db.engine, db.fanout, appendable, appendableV2, db.local,
 		retriever[v1.ScrapePoolsRetriever](db.manager),
 		retriever[v1.TargetRetriever](db.manager),
-		retriever[v1.AlertmanagerRetriever](noAlertmanagers{}),
+		retriever(o.Alertmanagers),
 		func() config.Config { return shown },
 		maskedFlags(o.Flags),
 		v1.GlobalURLOptions{ListenAddress: o.ListenAddress, Host: o.ExternalURL.Host, Scheme: o.ExternalURL.Scheme},
