@@ -2,17 +2,11 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
@@ -26,7 +20,6 @@ type question struct {
 	text   string
 	mode   string
 	stream bool
-	url    string
 }
 
 // ask puts a question to a running Hancock and prints the answer, piece by
@@ -37,27 +30,11 @@ func ask(ctx context.Context, inv invocation, stdin io.Reader, stdout io.Writer)
 	if err != nil {
 		return usageError{err}
 	}
-	body, err := json.Marshal(map[string]any{"message": message, "mode": q.mode, "stream": q.stream})
+	resp, err := inv.call(ctx, "/v1/chat", map[string]any{"message": message, "mode": q.mode, "stream": q.stream}, nil)
 	if err != nil {
 		return err
 	}
-	base := cmp.Or(q.url, inv.config.Web.ExternalURL, listenURL(inv.config))
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(base, "/")+"/v1/chat", bytes.NewReader(body))
-	if err != nil {
-		return usageError{fmt.Errorf("--url: %w", err)}
-	}
-	r.Header.Set("Content-Type", "application/json")
-	if key := string(inv.config.Web.APIKey); key != "" {
-		r.Header.Set("Authorization", "Bearer "+key)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return fmt.Errorf("asking %s: %w (is hancock running there?)", base, unwrapURL(err))
-	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return apiFailure(resp)
-	}
 	if q.stream {
 		return printStream(resp.Body, stdout)
 	}
@@ -132,37 +109,4 @@ func printStream(body io.Reader, stdout io.Writer) error {
 		}
 	}
 	return errors.Join(errors.New("the stream ended before the answer was complete"), lines.Err())
-}
-
-// apiFailure is the error that the API answered with.
-func apiFailure(resp *http.Response) error {
-	var e struct {
-		Error     string `json:"error"`
-		RequestID string `json:"request_id"`
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxInput)).Decode(&e); err != nil || e.Error == "" {
-		return fmt.Errorf("the server answered with %s", resp.Status)
-	}
-	return fmt.Errorf("%s (status %d, request %s)", e.Error, resp.StatusCode, e.RequestID)
-}
-
-// listenURL is where the configuration says that a server listens.
-func listenURL(c config.Config) string {
-	host, port, err := net.SplitHostPort(c.Web.ListenAddress)
-	if ip, parseErr := netip.ParseAddr(host); err != nil || host == "" || parseErr == nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	scheme := "http"
-	if c.Web.ConfigFile != "" && tlsEnabled(c.Web.ConfigFile) {
-		scheme = "https"
-	}
-	return (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}).String()
-}
-
-// unwrapURL leaves out the URL that net/http repeats in its errors.
-func unwrapURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"runtime/debug"
 	"strings"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,6 +24,7 @@ import (
 	"github.com/cyberviser/hancock/agent/llm"
 	"github.com/cyberviser/hancock/agent/requestlog"
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/backtest"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/ui"
 	"github.com/cyberviser/hancock/web"
@@ -37,27 +38,76 @@ type services struct {
 	log, quiet *slog.Logger
 	reg        *prometheus.Registry
 	db         *tsdb.DB
-	rules      *alerting.Manager
-	backend    *llm.Client
-	agent      *agent.Agent
-	health     *health.Checker
+	// notification is where the alerts of rules go.
+	notification *notification
+	rules        *alerting.Manager
+	backend      *llm.Client
+	agent        *agent.Agent
+	health       *health.Checker
+}
+
+// begin tells what the configuration has of no effect, and respects the memory
+// limit of a container.
+func (s services) begin(inv invocation) {
+	for _, warning := range inv.config.Warnings {
+		s.log.Warn("configuration", "detail", warning)
+	}
+	if _, err := memlimit.Set(); err != nil {
+		s.log.Debug("no memory limit of a container to respect", "error", err)
+	}
+}
+
+// closeAgent waits for the agent's notifications, within its time.
+func (s services) closeAgent() {
+	if err := s.agent.Close(); err != nil {
+		s.log.Warn("notifications were given up at the end", "component", "agent", "error", err)
+	}
 }
 
 func newRules(s services) (*alerting.Manager, error) {
 	return alerting.New(s.opts.alerting, alerting.Storage{
 		Queryable: s.db.Queryable(), Appendable: s.db.Appendable(), Query: s.db.QueryFunc(), Ready: s.db.FirstScrape(),
-	}, nil, s.reg, s.quiet.With("component", "alerting"))
+	}, s.notification, s.reg, s.quiet.With("component", "alerting"))
+}
+
+// reloadables take a changed configuration. Receivers are there before the
+// rules that need them.
+func (s services) reloadables() []reloadable {
+	return []reloadable{
+		{"the Alertmanager", func(o options) error { return s.notification.inside.Reload(o.alertmanager.Config) }},
+		{"the Alertmanagers outside", func(o options) error { return s.notification.outside.Reload(o.external) }},
+		{"the rules", func(o options) error { return s.rules.Reload(o.alerting) }},
+	}
+}
+
+// newBacktest replays rules over what is stored.
+func newBacktest(s services) *backtest.Handler {
+	return &backtest.Handler{
+		Storage: backtest.Storage{Queryable: s.db.Queryable(), Engine: s.db.Engine(), Oldest: s.db.Oldest},
+		LoadedRules: func() ([]backtest.File, error) {
+			var files []backtest.File
+			for _, f := range s.rules.Files() {
+				files = append(files, backtest.File(f))
+			}
+			return files, nil
+		},
+		Routing:        s.notification.inside.Config,
+		Interval:       s.opts.alerting.EvaluationInterval,
+		QueryOffset:    s.opts.alerting.QueryOffset,
+		ExternalLabels: s.opts.alerting.ExternalLabels,
+		ExternalURL:    s.opts.alerting.ExternalURL,
+	}
 }
 
 // newServer mounts everything on the one HTTP server.
-func newServer(s services, api http.Handler, demo bool) (*web.Server, error) {
+func newServer(s services, api http.Handler, reload *reloader, demo bool) (*web.Server, error) {
 	page, err := ui.New(ui.Options{Version: cmp.Or(version.Version, "dev"), Demo: demo})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the page: %w", err)
 	}
 	return web.New(s.opts.web, web.Handlers{
 		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
-		Routes:  []web.Routes{s.agent, s.health, s.logs},
+		Routes:  []web.Routes{s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newBacktest(s), reload},
 		Metrics: metricsHandler(s.reg, s.log),
 		API:     api,
 		Page:    page,
@@ -86,9 +136,9 @@ func libraryLogger(l *requestlog.Log, level slog.Level) *slog.Logger {
 }
 
 // apiOptions are those of Prometheus' HTTP API.
-func apiOptions(inv invocation, listen net.Addr, external *url.URL, rules v1.RulesRetriever) tsdb.APIOptions {
+func apiOptions(inv invocation, listen net.Addr, s services) tsdb.APIOptions {
 	return tsdb.APIOptions{
-		Rules: rules, ExternalURL: external, ListenAddress: listen.String(), Flags: inv.flags,
+		Rules: s.rules, Alertmanagers: s.notification.outside, ExternalURL: s.opts.alerting.ExternalURL, ListenAddress: listen.String(), Flags: inv.flags,
 		Build: v1.PrometheusVersion{
 			Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
 			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,

@@ -2,10 +2,12 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 )
 
@@ -23,7 +25,7 @@ func composeAndCheck(c config.Config) (options, error) {
 }
 
 // check tells what a start with this command line would find, without starting.
-func check(inv invocation, stdout io.Writer) error {
+func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	opts, err := composeAndCheck(inv.config)
 	if err != nil {
 		return err
@@ -34,6 +36,24 @@ func check(inv invocation, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())
 	fmt.Fprintf(stdout, "rule files: %d, built-in rules: %t\n", len(opts.alerting.RuleFiles), opts.alerting.BuiltinRules)
+	files, err := alerting.Read(opts.alerting)
+	if err != nil {
+		return usageError{err}
+	}
+	findings, err := impossibleRules(ctx, files, inv.config, nil, nil)
+	if err != nil {
+		return err
+	}
+	wrong := 0
+	for _, f := range findings {
+		fmt.Fprintln(stdout, f)
+		if f.Severity == rulecheck.Warning {
+			wrong++
+		}
+	}
+	if inv.strict && wrong > 0 {
+		return usageError{fmt.Errorf("rules that cannot do what they say: %d, see above", wrong)}
+	}
 	_, err = fmt.Fprintln(stdout, "ok")
 	return err
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/cyberviser/hancock/agent"
+	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 )
 
@@ -21,18 +23,25 @@ const defaultConfigFile = "hancock.yml"
 
 // invocation is one command line, understood.
 type invocation struct {
-	// command is serve, demo, check, dashboard or version; empty when the
-	// command line asked for help, which has been given.
+	// command is the command's words; empty when the command line asked for
+	// help, which has been given.
 	command string
 	// configFile is the file that was read, empty when there was none.
 	configFile string
 	config     config.Config
 	// flags are all flags with their values, for /api/v1/status/flags.
 	flags map[string]string
-	// question is what ask was given.
-	question question
-	// url is the address that healthcheck asks, empty for the configured one.
+	// url is the address of the running Hancock that a command asks, empty for
+	// the configured one.
 	url string
+	// What the commands were given that are not serve or demo.
+	question  question
+	strict    bool
+	ruleTests ruleTests
+	testAlert alertmanager.TestRequest
+	backtest  backtestCommand
+	// again reads the command line, the environment and the file once more.
+	again func() (invocation, error)
 }
 
 // parseCommandLine reads the command line over the environment over the file
@@ -108,10 +117,11 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	words := askCommand.Arg("question", "The question.").Strings()
 	askCommand.Flag("mode", "Specialist mode: "+strings.Join(agent.Modes(), ", ")+".").Default(agent.DefaultMode).EnumVar(&inv.question.mode, agent.Modes()...)
 	askCommand.Flag("stream", "Print the answer piece by piece.").BoolVar(&inv.question.stream)
-	askCommand.Flag("url", "Address of the running Hancock. Default: where the configuration says that it listens.").PlaceHolder("URL").StringVar(&inv.question.url)
-	healthCommand := app.Command("healthcheck", "Ask a running Hancock for its health. Exit status 0 while it can answer, 1 otherwise; for containers.")
-	healthCommand.Flag("url", "Address of the running Hancock. Default: where the configuration says that it listens.").PlaceHolder("URL").StringVar(&inv.url)
-	app.Command("check", "Check the configuration, the rules and the Alertmanager section without starting.")
+	urlFlag(askCommand, &inv.url)
+	urlFlag(app.Command("healthcheck", "Ask a running Hancock for its health. Exit status 0 while it can answer, 1 otherwise; for containers."), &inv.url)
+	checkCommand := app.Command("check", "Check the configuration, the rules and the Alertmanager section without starting.")
+	checkCommand.Flag("strict", "Also fail on rules that can never fire, as nothing emits what they ask for.").BoolVar(&inv.strict)
+	alertingCommands(app, &inv)
 	app.Command("dashboard", "Print the dashboard for Grafana.")
 	app.Command("version", "Print the version.")
 
@@ -131,6 +141,29 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 		}
 	}
 	return inv, nil
+}
+
+// alertingCommands declares the commands that try rules and routes.
+func alertingCommands(app *kingpin.Application, inv *invocation) {
+	rules := app.Command("test", "Try rules on series of your own.").Command("rules", "Run files in promtool's format of rule tests.")
+	rules.Arg("file", "A file of tests. The rule file "+alerting.BuiltinFile+" is that of the built-in rules.").Required().StringsVar(&inv.ruleTests.files)
+	rules.Flag("run", "Only tests whose name matches this expression.").PlaceHolder("REGEXP").StringsVar(&inv.ruleTests.run)
+
+	alert := app.Command("alert", "Try who is told.").Command("test", "Send a test alert through the routing of a running Hancock.")
+	alert.Flag("label", "A label of the alert, such as severity=critical.").PlaceHolder("NAME=VALUE").StringMapVar(&inv.testAlert.Labels)
+	alert.Flag("annotation", "An annotation of the alert.").PlaceHolder("NAME=VALUE").StringMapVar(&inv.testAlert.Annotations)
+	alert.Flag("resolve", "Tell that it is resolved, too.").Default("true").BoolVar(&inv.testAlert.Resolve)
+	urlFlag(alert, &inv.url)
+
+	backtest := app.Command("backtest", "Replay rules over the stored history of a running Hancock: what would have fired, and who would have been told.")
+	backtest.Arg("rule-file", "Rules to replay. Default: those that are loaded there.").StringVar(&inv.backtest.file)
+	backtest.Flag("from", "Where to begin: how long ago, such as 7d, or a time.").Default("1d").StringVar(&inv.backtest.request.From)
+	backtest.Flag("to", "Where to end. Default: now.").StringVar(&inv.backtest.request.To)
+	urlFlag(backtest, &inv.url)
+}
+
+func urlFlag(command *kingpin.CmdClause, url *string) {
+	command.Flag("url", "Address of the running Hancock. Default: where the configuration says that it listens.").PlaceHolder("URL").StringVar(url)
 }
 
 // boolFlag declares a flag that the command line can set and, as --no-name, unset.

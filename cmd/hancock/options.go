@@ -20,6 +20,8 @@ import (
 	"github.com/cyberviser/hancock/agent/llm"
 	"github.com/cyberviser/hancock/agent/requestlog"
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/alertmanager"
+	"github.com/cyberviser/hancock/alerting/external"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/web"
@@ -37,6 +39,10 @@ type options struct {
 	health    health.Options
 	tsdb      tsdb.Options
 	alerting  alerting.Options
+	// alertmanager tells people within the process, external passes alerts on
+	// to Alertmanagers elsewhere.
+	alertmanager alertmanager.Options
+	external     external.Options
 }
 
 // defaultConfig writes the defaults of all packages down as a configuration.
@@ -76,6 +82,7 @@ func defaultConfig() config.Config {
 		},
 		Alerting: config.Alerting{
 			BuiltinRules: r.BuiltinRules, EvaluationInterval: config.Duration(r.EvaluationInterval),
+			Retention: config.Duration(alertmanager.DefaultOptions().Retention),
 		},
 	}
 }
@@ -86,7 +93,7 @@ func compose(c config.Config) (options, error) {
 	o := options{
 		web: web.DefaultOptions(), llm: llm.DefaultOptions(), agent: agent.DefaultOptions(),
 		health: health.DefaultOptions(), tsdb: tsdb.DefaultOptions(), alerting: alerting.DefaultOptions(),
-		log: requestlog.DefaultOptions(),
+		log: requestlog.DefaultOptions(), alertmanager: alertmanager.DefaultOptions(), external: external.DefaultOptions(),
 	}
 	var errs []error
 	fail := func(name string, err error) {
@@ -143,12 +150,17 @@ func compose(c config.Config) (options, error) {
 	if c.Prometheus != nil {
 		o.alerting.ExternalLabels = c.Prometheus.GlobalConfig.ExternalLabels
 		o.alerting.QueryOffset = time.Duration(c.Prometheus.GlobalConfig.RuleQueryOffset)
+		o.external.Config, o.external.ExternalLabels = &c.Prometheus.AlertingConfig, c.Prometheus.GlobalConfig.ExternalLabels
 	}
+	o.alertmanager.Path, o.alertmanager.Config = filepath.Join(o.tsdb.Path, "alertmanager"), c.Alertmanager
+	o.alertmanager.Retention = time.Duration(c.Alerting.Retention)
+	o.external.DrainTimeout = min(o.external.DrainTimeout, stop/12)
 
 	if err := errors.Join(errs...); err != nil {
 		return o, err
 	}
-	return o, errors.Join(o.log.Validate(), o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate())
+	return o, errors.Join(o.log.Validate(), o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate(),
+		o.alertmanager.Validate(), o.external.Validate())
 }
 
 // composeAgent sets the options of the agent itself.
@@ -200,6 +212,7 @@ func (o *options) bound(addr net.Addr) (reach *url.URL) {
 	reach = &url.URL{Scheme: scheme, Host: net.JoinHostPort(reachHost, port)}
 	o.tsdb.Instance = net.JoinHostPort(instance, port)
 	o.alerting.ExternalURL = cmp.Or(o.web.ExternalURL, reach)
+	o.alertmanager.ExternalURL = o.alerting.ExternalURL
 	return reach
 }
 

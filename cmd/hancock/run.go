@@ -38,6 +38,7 @@ func execute(ctx context.Context, args []string, getenv func(string) string, std
 	if err != nil {
 		return usageError{err}
 	}
+	inv.again = func() (invocation, error) { return parseCommandLine(args, getenv, io.Discard) }
 	switch inv.command {
 	case "version":
 		_, err = fmt.Fprintln(std.out, version.Print("hancock"))
@@ -51,7 +52,13 @@ func execute(ctx context.Context, args []string, getenv func(string) string, std
 	case "healthcheck":
 		err = healthcheck(ctx, inv, std.out)
 	case "check":
-		err = check(inv, std.out)
+		err = check(ctx, inv, std.out)
+	case "test rules":
+		err = testRules(ctx, inv.ruleTests, std.out)
+	case "alert test":
+		err = sendTestAlert(ctx, inv, std.out)
+	case "backtest":
+		err = replay(ctx, inv, std.out, std.err)
 	case "demo":
 		err = runDemo(ctx, inv, std.out, std.err)
 	case "serve":

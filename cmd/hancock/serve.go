@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/version"
 
@@ -24,7 +23,7 @@ import (
 //	            │        │ counts
 //	            │        ▼
 //	            │     registry ──scrape──▶ tsdb ──PromQL──▶ alerting
-//	            │                           │                 │
+//	            │                           │                 ├──▶ receivers
 //	            └── /metrics, page          └──── /api/v1 ────┘
 //
 // Everything that is opened is closed by the defer on the next line, so that
@@ -42,12 +41,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	s := services{opts: opts, logs: requestlog.NewLog(stderr, opts.logLevel), reg: newRegistry()}
 	s.log, s.quiet = s.logs.Logger(slog.LevelDebug), libraryLogger(s.logs, opts.logLevel)
 	slog.SetDefault(s.quiet.With("component", "library"))
-	for _, warning := range inv.config.Warnings {
-		s.log.Warn("configuration", "detail", warning)
-	}
-	if _, err := memlimit.Set(); err != nil {
-		s.log.Debug("no memory limit of a container to respect", "error", err)
-	}
+	s.begin(inv)
 
 	// Nothing is touched before the port is ours.
 	ln, err := web.Listen(ctx, opts.web)
@@ -79,6 +73,10 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	}
 	defer closing(&err, "log", s.logs.Close)
 
+	if s.notification, err = openNotification(s); err != nil {
+		return err
+	}
+	defer closing(&err, "notification", s.notification.Close)
 	if s.rules, err = newRules(s); err != nil {
 		return fmt.Errorf("loading rules: %w", err)
 	}
@@ -91,24 +89,23 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if s.agent, err = agent.New(s.opts.agent, s.backend, s.reg, s.log.With("component", "agent")); err != nil {
 		return fmt.Errorf("preparing the agent: %w", err)
 	}
-	defer func() {
-		if err := s.agent.Close(); err != nil {
-			s.log.Warn("notifications were given up at the end", "component", "agent", "error", err)
-		}
-	}()
+	defer s.closeAgent()
 	if s.health, err = newChecker(s); err != nil {
 		return fmt.Errorf("preparing the health checks: %w", err)
 	}
 	defer closing(&err, "health checks", s.health.Close)
 
-	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s.opts.alerting.ExternalURL, s.rules))
-	server, err := newServer(s, api, demo != nil)
+	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s))
+	reload := newReloader(inv, s)
+	server, err := newServer(s, api, reload, demo != nil)
 	if err != nil {
 		return err
 	}
 
 	defer parts.start("scraping", s.db.Run)(&err)
+	defer parts.start("notification", s.notification.outside.Run)(&err)
 	defer parts.start("rules", s.rules.Run)(&err)
+	defer parts.start("reload", reload.run)(&err)
 	defer parts.start("query API", func(ctx context.Context) error { api.Warm(); <-ctx.Done(); return nil })(&err)
 	if demo != nil {
 		defer parts.start("demo traffic", demo.traffic(reach, opts.web.APIKey))(&err)

@@ -127,8 +127,11 @@ type Query struct {
 	LookbackDelta  Duration `yaml:"lookback_delta"`
 }
 
-// Alerting are the settings of rule evaluation.
+// Alerting are the settings of rule evaluation and of the Alertmanager.
 type Alerting struct {
 	BuiltinRules       bool     `yaml:"builtin_rules"`
 	EvaluationInterval Duration `yaml:"evaluation_interval"`
+	// Retention is how long silences that have ended, and what was notified,
+	// are remembered.
+	Retention Duration `yaml:"retention"`
 }

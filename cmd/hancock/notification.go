@@ -1,0 +1,141 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/notifier"
+
+	"github.com/cyberviser/hancock/agent/requestlog"
+	"github.com/cyberviser/hancock/alerting/alertmanager"
+	"github.com/cyberviser/hancock/alerting/external"
+	"github.com/cyberviser/hancock/alerting/history"
+)
+
+// notification is where alerts go: to the Alertmanager within the process, and
+// to those outside that the configuration names.
+type notification struct {
+	inside  *alertmanager.Alertmanager
+	outside *external.Forwarder
+}
+
+func openNotification(s services) (*notification, error) {
+	opts := s.opts.alertmanager
+	opts.Ledger = ledger{s.logs}
+	inside, err := alertmanager.Open(opts, s.reg, s.log.With("component", "alertmanager"))
+	if err != nil {
+		return nil, fmt.Errorf("preparing the Alertmanager: %w", err)
+	}
+	outside, err := external.Open(s.opts.external, s.reg, s.quiet.With("component", "alerting"))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing the Alertmanagers outside: %w", err), inside.Close())
+	}
+	return &notification{inside, outside}, nil
+}
+
+// Send passes on the alerts that fire or are resolved. It does not block.
+func (n *notification) Send(alerts ...*notifier.Alert) {
+	n.inside.Send(alerts...)
+	n.outside.Send(alerts...)
+}
+
+// Close ends what Run has left, and saves what the Alertmanager remembers.
+func (n *notification) Close() error { return errors.Join(n.outside.Close(), n.inside.Close()) }
+
+// ledger reads back the attempts to notify from the log, where each of them is
+// a line.
+type ledger struct{ logs *requestlog.Log }
+
+// Attempts are those of the query, newest first.
+func (l ledger) Attempts(ctx context.Context, q alertmanager.LedgerQuery) (alertmanager.LedgerPage, error) {
+	page := alertmanager.LedgerPage{Notifications: []alertmanager.Attempt{}, NextCursor: q.Cursor}
+	limit := cmp.Or(q.Limit, requestlog.DefaultLimit)
+	// The text leaves out most lines; the rest is compared in full.
+	lines := requestlog.Query{
+		Event: alertmanager.AttemptEvent, From: q.Since, To: q.Until, Text: cmp.Or(q.Fingerprint, q.Receiver),
+	}
+	for len(page.Notifications) < limit {
+		lines.Cursor, lines.Limit = page.NextCursor, min(limit-len(page.Notifications), requestlog.MaxLimit)
+		found, err := l.logs.Lines(ctx, lines)
+		if errors.Is(err, requestlog.ErrNoFiles) {
+			err = nil
+		}
+		if err != nil {
+			return page, err
+		}
+		for _, line := range found.Items {
+			if a, err := readAttempt(line); err == nil && fits(a, q) {
+				page.Notifications = append(page.Notifications, a)
+			}
+		}
+		if page.NextCursor = found.Next; page.NextCursor == "" {
+			break
+		}
+	}
+	return page, nil
+}
+
+// readAttempt reads the log's form of an attempt, whose time is the line's.
+func readAttempt(line []byte) (alertmanager.Attempt, error) {
+	var a struct {
+		alertmanager.Attempt
+		Written time.Time `json:"timestamp"`
+	}
+	if err := json.Unmarshal(line, &a); err != nil {
+		return a.Attempt, err
+	}
+	if a.Alerts == nil {
+		a.Alerts = []alertmanager.AttemptAlert{}
+	}
+	if a.Time.IsZero() {
+		a.Time = a.Written
+	}
+	return a.Attempt, nil
+}
+
+func fits(a alertmanager.Attempt, q alertmanager.LedgerQuery) bool {
+	return (q.Receiver == "" || a.Receiver == q.Receiver) && (q.Outcome == "" || a.Outcome == q.Outcome) &&
+		(q.Fingerprint == "" || slices.ContainsFunc(a.Alerts, func(one alertmanager.AttemptAlert) bool {
+			return one.Fingerprint == q.Fingerprint
+		}))
+}
+
+// newHistory tells what fired, from the store, the silences and the ledger.
+func newHistory(s services) *history.History {
+	return history.New(history.Sources{
+		Storage: s.db.Queryable(),
+		Silences: func(labels map[string]string) ([]history.Silence, error) {
+			found, err := s.notification.inside.Silences(labels)
+			silences := make([]history.Silence, len(found))
+			for i, f := range found {
+				silences[i] = history.Silence(f)
+			}
+			return silences, err
+		},
+		Attempts: func(ctx context.Context, from, to time.Time, limit int) ([]history.Attempt, error) {
+			page, err := ledger{s.logs}.Attempts(ctx, alertmanager.LedgerQuery{Since: from, Until: to, Limit: limit})
+			var attempts []history.Attempt
+			for _, a := range page.Notifications {
+				if a.Test {
+					continue
+				}
+				told := history.Attempt{
+					Notification: history.Notification{
+						Time: a.Time, Receiver: a.Receiver, Integration: a.Integration, Outcome: a.Outcome, Error: a.Error,
+					},
+					Statuses: make(map[string]string, len(a.Alerts)),
+				}
+				for _, one := range a.Alerts {
+					told.Statuses[one.Fingerprint] = one.Status
+				}
+				attempts = append(attempts, told)
+			}
+			return attempts, err
+		},
+	})
+}

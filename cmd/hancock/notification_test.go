@@ -1,0 +1,261 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// message is what Alertmanager's webhook sends.
+type message struct {
+	at          time.Time
+	Status      string            `json:"status"`
+	Receiver    string            `json:"receiver"`
+	GroupLabels map[string]string `json:"groupLabels"`
+	Alerts      []struct {
+		Status      string            `json:"status"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+		Fingerprint string            `json:"fingerprint"`
+	} `json:"alerts"`
+}
+
+// pager is a receiver of webhooks that lives as long as its test.
+type pager struct {
+	url      string
+	mu       sync.Mutex
+	messages []message
+}
+
+func newPager(t *testing.T) *pager {
+	t.Helper()
+	p := new(pager)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var m message
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		m.at = time.Now()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.messages = append(p.messages, m)
+	}))
+	t.Cleanup(server.Close)
+	p.url = server.URL
+	return p
+}
+
+// got are the messages of a status.
+func (p *pager) got(status string) []message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []message
+	for _, m := range p.messages {
+		if m.Status == status {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// route adds an Alertmanager section to the hancock.yml in dir, that sends
+// everything to the pager.
+func route(t *testing.T, dir, url, groupWait string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, "hancock.yml"), os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(f, `
+alertmanager:
+  route: {receiver: pager, group_by: [alertname], group_wait: %s, group_interval: 1s, repeat_interval: 1h}
+  receivers:
+    - name: pager
+      webhook_configs: [{url: %q, send_resolved: true}]
+`, groupWait, url)
+	require.NoError(t, errors.Join(err, f.Close()))
+}
+
+// switchRule fires while the file of a label says so: it is reloaded to change.
+func switchRule(on bool) string {
+	threshold := 2
+	if on {
+		threshold = 0
+	}
+	return fmt.Sprintf(`
+groups:
+  - name: test
+    rules:
+      - alert: Switch
+        expr: up{job="hancock"} > %d
+        labels: {severity: critical}
+        annotations: {summary: 'it is on', runbook_url: 'https://example.org/switch'}
+`, threshold)
+}
+
+// rewrite replaces the rules that configure has written, and reloads.
+func (p *process) rewrite(dir, rules string) {
+	p.t.Helper()
+	require.NoError(p.t, os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(rules), 0o600))
+	code, body := p.post("/-/reload", "")
+	require.Equal(p.t, http.StatusOK, code, body)
+}
+
+// TestNotification takes an alert from the scrape of a breach to a receiver
+// outside, and back: told once that it fires, once that it is resolved, and
+// found in the ledger, the history and API v2.
+func TestNotification(t *testing.T) {
+	dir, model, phone := t.TempDir(), newFakeModel(t), newPager(t)
+	configure(t, dir, model.url, switchRule(false))
+	route(t, dir, phone.url, "1s")
+	p := startHancock(t, dir)
+	p.scrapes(1)
+	breach := time.Now()
+	p.rewrite(dir, switchRule(true))
+	p.eventually("the pager rings", func() bool { return len(phone.got("firing")) > 0 })
+	first := phone.got("firing")[0]
+	t.Logf("from the breach to the receiver: %s (evaluation interval 1s, group_wait 1s)", first.at.Sub(breach).Round(time.Millisecond))
+	require.Equal(t, "Switch", first.GroupLabels["alertname"])
+	require.Len(t, first.Alerts, 1)
+	require.Equal(t, "it is on", first.Alerts[0].Annotations["summary"])
+
+	var body string
+	p.eventually("the ledger knows it", func() bool {
+		_, body = p.get("/api/hancock/notifications?receiver=pager&outcome=ok")
+		return strings.Contains(body, `"integration":"webhook[0]"`)
+	})
+	require.Contains(t, body, first.Alerts[0].Fingerprint)
+	require.NotContains(t, body, phone.url)
+	_, body = p.get("/api/v2/alerts?filter=alertname%3DSwitch")
+	require.Contains(t, body, `"fingerprint":"`+first.Alerts[0].Fingerprint+`"`)
+	_, body = p.get("/api/v2/status")
+	require.NotContains(t, body, phone.url, "a receiver's address is a secret")
+
+	p.rewrite(dir, switchRule(false))
+	p.eventually("the end is told", func() bool { return len(phone.got("resolved")) > 0 })
+	require.Len(t, phone.got("firing"), 1)
+	p.eventually("the end is stored", func() bool {
+		_, body = p.get("/api/hancock/alerts/history?alert=Switch")
+		return strings.Contains(body, `"ended_at"`)
+	})
+	require.Contains(t, body, `"status":"firing","outcome":"ok"`)
+	require.Contains(t, body, `"status":"resolved","outcome":"ok"`)
+	require.NotContains(t, p.stop(), "DATA RACE")
+}
+
+// TestRestartsWhileNotifying ends the process as kill -9 does: first within
+// group_wait, when nobody has been told yet, then after the message.
+func TestRestartsWhileNotifying(t *testing.T) {
+	dir, model, phone := t.TempDir(), newFakeModel(t), newPager(t)
+	configure(t, dir, model.url, switchRule(true))
+	route(t, dir, phone.url, "5s")
+	p := startHancock(t, dir)
+	p.eventually("the alert is taken in and on disk", func() bool {
+		kept, err := os.ReadFile(filepath.Join(dir, "data", "alertmanager", "alerts.json"))
+		return err == nil && strings.Contains(string(kept), "Switch")
+	})
+	p.kill()
+	require.Empty(t, phone.got("firing"), "nobody was told within group_wait")
+
+	p = startHancock(t, dir, p.sameAddress())
+	p.eventually("the alert is told", func() bool { return len(phone.got("firing")) == 1 })
+	p.eventually("the message is remembered", func() bool {
+		kept, err := os.ReadFile(filepath.Join(dir, "data", "alertmanager", "nflog"))
+		return err == nil && strings.Contains(string(kept), "pager")
+	})
+	p.kill()
+
+	p = startHancock(t, dir, p.sameAddress())
+	p.eventually("the alert fires again", func() bool {
+		v, ok := p.scalar(`count_over_time(ALERTS{alertname="Switch",alertstate="firing"}[5s])`)
+		return ok && v >= 4
+	})
+	p.rewrite(dir, switchRule(false))
+	p.eventually("the end is told", func() bool { return len(phone.got("resolved")) == 1 })
+	require.Len(t, phone.got("firing"), 1, "nobody is told twice")
+	p.stop()
+}
+
+// TestReload reads a configuration again that is right, and one that is wrong.
+func TestReload(t *testing.T) {
+	dir, model, phone, other := t.TempDir(), newFakeModel(t), newPager(t), newPager(t)
+	configure(t, dir, model.url, switchRule(true))
+	route(t, dir, phone.url, "10ms")
+	p := startHancock(t, dir)
+	p.eventually("the pager rings", func() bool { return len(phone.got("firing")) == 1 })
+
+	file := filepath.Join(dir, "hancock.yml")
+	good, err := os.ReadFile(file)
+	require.NoError(t, err)
+	for name, bad := range map[string]string{
+		"unknown field":    string(good) + "  receivrs: []\n",
+		"unknown receiver": strings.Replace(string(good), "route: {receiver: pager", "route: {receiver: nobody", 1),
+		"no YAML":          string(good) + "\t{",
+	} {
+		require.NoError(t, os.WriteFile(file, []byte(bad), 0o600))
+		code, body := p.post("/-/reload", "")
+		require.Equal(t, http.StatusInternalServerError, code, name)
+		require.Contains(t, body, "the configuration stays as it is", name)
+		require.Contains(t, body, "hancock.yml", name)
+	}
+	require.NoError(t, os.WriteFile(file, good, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yml"), []byte("groups: [{name: g, rules: [{alert: A, expr: '('}]}]"), 0o600))
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	p.eventually("the failure is seen", func() bool {
+		v, ok := p.scalar("hancock_config_last_reload_successful")
+		return ok && v == 0
+	})
+	require.Contains(t, p.log.String(), "config_reload_failed")
+	_, body := p.get("/api/v1/rules")
+	require.Contains(t, body, "Switch", "the last good rules go on")
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(switchRule(true)), 0o600))
+	changed := strings.NewReplacer(phone.url, other.url, "rate_limit: 100000", "rate_limit: 5").Replace(string(good))
+	require.NoError(t, os.WriteFile(file, []byte(changed), 0o600))
+	code, body := p.post("/-/reload", "")
+	require.Equal(t, http.StatusOK, code, body)
+	require.Contains(t, body, `"agent.rate_limit"`, "what needs a restart is told")
+	p.rewrite(dir, switchRule(false))
+	p.eventually("the new receiver is told", func() bool { return len(other.got("resolved")) == 1 })
+	require.Empty(t, phone.got("resolved"))
+	p.eventually("the success is seen", func() bool {
+		v, ok := p.scalar("hancock_config_last_reload_successful")
+		return ok && v == 1
+	})
+	p.stop()
+}
+
+// TestAlertmanagerOutside sends alerts to another Hancock, as to any Alertmanager.
+func TestAlertmanagerOutside(t *testing.T) {
+	dir, model, phone := t.TempDir(), newFakeModel(t), newPager(t)
+	configure(t, dir, model.url, switchRule(false))
+	route(t, dir, phone.url, "10ms")
+	other := startHancock(t, dir)
+
+	dir = t.TempDir()
+	configure(t, dir, model.url, switchRule(true))
+	file := filepath.Join(dir, "hancock.yml")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	text = []byte(strings.Replace(string(text), "prometheus: {", fmt.Sprintf(
+		"prometheus: {global: {external_labels: {site: here}}, alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}, ",
+		strings.TrimPrefix(other.base, "http://")), 1))
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+	p := startHancock(t, dir)
+	p.eventually("the other one tells it", func() bool { return len(phone.got("firing")) == 1 })
+	require.Equal(t, "here", phone.got("firing")[0].Alerts[0].Labels["site"])
+	_, body := p.get("/api/v1/alertmanagers")
+	require.Contains(t, body, other.base)
+	p.stop()
+	other.stop()
+}

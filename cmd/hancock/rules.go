@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/rulecheck"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+)
+
+// exposed are the metrics of a Hancock that runs, held true by a test.
+//
+//go:embed testdata/metrics.golden
+var exposed string
+
+// impossibleRules are the rules that cannot fire, as nothing emits what they
+// ask for. The registry and the store, when there are such, know more than the
+// list of our own metrics does.
+func impossibleRules(ctx context.Context, files []alerting.File, c config.Config, reg prometheus.Gatherer, store storage.Queryable) ([]rulecheck.Finding, error) {
+	known := rulecheck.DefaultKnown()
+	ours, err := rulecheck.ParseContract(strings.NewReader(exposed))
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of our own metrics: %w", err)
+	}
+	known.Add(ours)
+	if reg != nil {
+		families, err := reg.Gather()
+		if err != nil {
+			return nil, fmt.Errorf("reading our own metrics: %w", err)
+		}
+		known.AddFamilies(families)
+	}
+	known.Open = c.Web.EnableRemoteWrite || c.Web.EnableOTLP
+	if p := c.Prometheus; p != nil {
+		known.Open = known.Open || len(p.ScrapeConfigs)+len(p.ScrapeConfigFiles)+len(p.RemoteReadConfigs) > 0
+		p.GlobalConfig.ExternalLabels.Range(func(l labels.Label) {
+			known.ExternalLabels = append(known.ExternalLabels, l.Name)
+		})
+	}
+	if store != nil {
+		known.Exists = func(ctx context.Context, matchers ...*labels.Matcher) (bool, error) {
+			return hasSeries(ctx, store, matchers)
+		}
+	}
+	texts := make([]rulecheck.File, len(files))
+	for i, f := range files {
+		texts[i] = rulecheck.File{Name: f.Name, Content: []byte(f.Text)}
+	}
+	return rulecheck.Check(ctx, texts, known)
+}
+
+// memory is how far back a series may lie that is expected to come back.
+const memory = 30 * 24 * time.Hour
+
+func hasSeries(ctx context.Context, store storage.Queryable, matchers []*labels.Matcher) (bool, error) {
+	querier, err := store.Querier(time.Now().Add(-memory).UnixMilli(), math.MaxInt64)
+	if err != nil {
+		return false, err
+	}
+	defer querier.Close()
+	// Only whether there is one; no samples are read.
+	set := querier.Select(ctx, false, &storage.SelectHints{Func: "series"}, matchers...)
+	return set.Next(), set.Err()
+}
+
+// warnOfRules logs what the loaded rules ask for in vain.
+func warnOfRules(ctx context.Context, s services, c config.Config) {
+	log := s.log.With("component", "alerting")
+	findings, err := impossibleRules(ctx, s.rules.Files(), c, s.reg, s.db.Queryable())
+	if err != nil && ctx.Err() == nil {
+		log.Warn("rules could not be compared with the metrics that exist", "error", err)
+	}
+	// The gravest first: of many, the last ones are left out.
+	slices.SortStableFunc(findings, func(a, b rulecheck.Finding) int { return strings.Compare(string(b.Severity), string(a.Severity)) })
+	const most = 50
+	for i, f := range findings {
+		if i == most {
+			log.Warn("further rules have findings; hancock check lists them", "event", "rule_findings", "count", len(findings)-most)
+			break
+		}
+		level := slog.LevelWarn
+		if f.Severity == rulecheck.Hint {
+			level = slog.LevelInfo
+		}
+		log.Log(ctx, level, "rule may never fire", "event", "rule_finding", "file", f.File, "line", f.Line,
+			"group", f.Group, "rule", f.Rule, "detail", f.Message, "suggestion", f.Suggestion)
+	}
+}
