@@ -25,6 +25,9 @@ type Storage struct {
 	Queryable storage.Queryable
 	// Engine evaluates the expressions, within its own limits of samples and time. nil is one with Prometheus' defaults.
 	Engine promql.QueryEngine
+	// Folder is where the results of recording rules are kept during a replay, in a folder that is removed; empty is
+	// the system's for temporary files.
+	Folder string
 	// Oldest is the time of the first sample; there is nothing to replay before. It is zero when the store is empty.
 	// nil leaves the beginning to the request.
 	Oldest func() (time.Time, error)
@@ -179,7 +182,7 @@ func prepare(s Storage, r Request, progress func(Progress)) (*run, error) {
 	if err := x.begin(s.Oldest, plan.warmup(r)); err != nil {
 		return nil, err
 	}
-	x.store = newOverlay(s.Queryable, x.rules)
+	x.store = newOverlay(s, x.rules)
 	if plan.stored() {
 		if err := x.store.open(); err != nil {
 			return nil, errors.Join(err, x.store.close())

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ import (
 // t0 is when the histories of the tests begin.
 func t0() time.Time { return time.Date(2026, 11, 2, 6, 0, 0, 0, time.UTC) }
 
-// history is a stored past: the value of each series at each scrape.
+// history is a stored past: the value of each series at each scrape. Those that begin with native_ are histograms with
+// ten times as many observations.
 type history map[string]func(step int) (float64, bool)
 
 const scrapeInterval = 15 * time.Second
@@ -44,7 +46,14 @@ func (h history) samples(t testing.TB, d time.Duration) []sample {
 		require.NoError(t, err)
 		for step := range int(d / scrapeInterval) {
 			if v, ok := h[name](step); ok {
-				out = append(out, sample{series: series, t: t0().Add(time.Duration(step) * scrapeInterval).UnixMilli(), v: v})
+				s := sample{series: series, t: t0().Add(time.Duration(step) * scrapeInterval).UnixMilli(), v: v}
+				if strings.HasPrefix(name, "native_") {
+					s.h = &histogram.Histogram{
+						Count: 10 * uint64(v), Sum: v, PositiveSpans: []histogram.Span{{Offset: 0, Length: 2}},
+						PositiveBuckets: []int64{int64(9 * v), int64(-8 * v)},
+					}
+				}
+				out = append(out, s)
 			}
 		}
 	}

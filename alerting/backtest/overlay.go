@@ -28,12 +28,13 @@ type overlay struct {
 	alerts   map[string]bool // Names of alerts.
 
 	head     *tsdb.Head // nil if nobody reads results.
-	folder   string
-	appended int64 // Samples, or as much.
+	parent   string
+	folder   string // In the parent.
+	appended int64  // Samples, or as much.
 }
 
-func newOverlay(base storage.Queryable, all []*rule) *overlay {
-	o := &overlay{base: base, recorded: map[string]bool{}, alerts: map[string]bool{}}
+func newOverlay(s Storage, all []*rule) *overlay {
+	o := &overlay{base: s.Queryable, parent: s.Folder, recorded: map[string]bool{}, alerts: map[string]bool{}}
 	for _, r := range all {
 		if r.alert != nil {
 			o.alerts[r.impl.Name()] = true
@@ -46,7 +47,7 @@ func newOverlay(base storage.Queryable, all []*rule) *overlay {
 
 // open makes the head. close must be called even if it fails.
 func (o *overlay) open() (err error) {
-	if o.folder, err = os.MkdirTemp("", "hancock-backtest-"); err != nil {
+	if o.folder, err = os.MkdirTemp(o.parent, "hancock-backtest-"); err != nil {
 		return fmt.Errorf("folder for the results of recording rules: %w", err)
 	}
 	opts := tsdb.DefaultHeadOptions()

@@ -155,14 +155,15 @@ func inTurn(r, w *rule, ahead bool) bool {
 	return ahead || w.group.offset > r.group.offset
 }
 
-// collide tells whether two recording rules may write the same series, of which the first at each time counts.
+// collide tells whether two rules may write the same series. Then it matters who is first.
 func collide(a, b *rule) bool {
-	if a == b || a.alert != nil || b.alert != nil || a.impl.Name() != b.impl.Name() {
+	if a == b || (a.alert == nil) != (b.alert == nil) || a.impl.Name() != b.impl.Name() {
 		return false
 	}
+	unknown := func(v string) bool { return v == "" || a.alert != nil && strings.Contains(v, "{{") }
 	same := true
 	a.labels.Range(func(l labels.Label) {
-		if v := b.labels.Get(l.Name); v != "" && v != l.Value {
+		if v := b.labels.Get(l.Name); v != l.Value && !unknown(v) && !unknown(l.Value) {
 			same = false
 		}
 	})
