@@ -51,7 +51,13 @@ func (a *Alertmanager) serveLedger(c echo.Context) error {
 	if page.Notifications == nil {
 		page.Notifications = []Attempt{}
 	}
-	return c.JSON(http.StatusOK, page)
+	return c.JSON(http.StatusOK, ledgerAnswer{page, a.Notifies()})
+}
+
+// ledgerAnswer is a page of the ledger, and whether there is somebody to tell.
+type ledgerAnswer struct {
+	LedgerPage
+	Notifies bool `json:"notifies"`
 }
 
 // parseLedgerQuery reads the parameters of a look-up.
