@@ -68,6 +68,8 @@ type Request struct {
 const (
 	// maxEvaluations is about a year of 20 rules each 15 s.
 	maxEvaluations = 50_000_000
+	// maxRules is how many rules are looked at; who reads whom is asked of each pair.
+	maxRules = 2000
 	// maxRecorded is how many samples the results of recording rules may have, some 2 bytes each.
 	maxRecorded = 100_000_000
 	// window is how much history is evaluated at once. It bounds the memory.
@@ -165,12 +167,16 @@ func prepare(s Storage, r Request, progress func(Progress)) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &run{engine: s.Engine, request: r, progress: progress, metrics: rules.NewGroupMetrics(nil), report: &Report{
-		From: r.From, To: r.To, RequestedFrom: r.From, Alerts: []Alert{}, Rules: []RuleReport{},
-	}}
+	x := &run{engine: s.Engine, request: r, progress: progress, metrics: rules.NewGroupMetrics(nil), firedRoom: room{free: r.MaxDetails},
+		waitedRoom: room{free: r.MaxDetails}, report: &Report{
+			From: r.From, To: r.To, RequestedFrom: r.From, Alerts: []Alert{}, Rules: []RuleReport{},
+		}}
 	var all []*rule
 	for _, g := range groups {
 		all = append(all, g.rules...)
+	}
+	if len(all) > maxRules {
+		return nil, badRequest("these are %d rules; %d are the limit", len(all), maxRules)
 	}
 	if r.Rule != "" {
 		if all = closure(all, r.Rule); len(all) == 0 {

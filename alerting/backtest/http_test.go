@@ -97,6 +97,7 @@ route: {receiver: one, group_wait: 20s}
 		{"unknown key", question("groups:\n- name: a\n  rulez: []\n"), 422, "rules:3: "},
 		{"no YAML", question("\t"), 422, "rules"},
 		{"too large", question(strings.Repeat("#", 1<<20)), 413, "larger than"},
+		{"too many rules", question("groups:\n- name: a\n  rules: [" + strings.Repeat("{record: a, expr: up},", 2001) + "]\n"), 400, "2001 rules"},
 		{"too much", question("groups:\n- name: a\n  interval: 1ms\n  rules: [" + strings.Repeat("{record: a, expr: up},", 100) + "]\n"), 400, "are the limit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

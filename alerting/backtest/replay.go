@@ -38,9 +38,9 @@ type run struct {
 	sent     []sending
 	metrics  *rules.Metrics // Of all groups; nobody looks at them.
 	report   *Report
-	fired    []Alert // Ended alerts, at most MaxDetails of each kind.
-	waited   []Alert
 	ctx      context.Context // Of replay; rules.Group does not hand it to the sender.
+
+	firedRoom, waitedRoom room // Alerts that fired, and that never did.
 
 	done, total int64
 	told        time.Time

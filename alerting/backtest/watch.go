@@ -29,7 +29,34 @@ type course struct {
 	fired   time.Time
 	value   float64 // Of the last evaluation.
 	round   int64
-	failing bool // A template failed.
+	failing bool  // A template failed.
+	room    *room // nil if it is only counted.
+}
+
+// room is where so many alerts are listed one by one: the first ones that come. The others are only counted, which keeps
+// the memory bounded and saves their templates.
+type room struct {
+	free   int
+	alerts []Alert
+}
+
+// take gives an alert a place, in exchange for one that it has elsewhere.
+func (r *room) take(c *course) bool {
+	if r.free == 0 {
+		return false
+	}
+	r.free--
+	c.room.give(c)
+	c.room = r
+	return true
+}
+
+// give takes the place of an alert back.
+func (r *room) give(c *course) {
+	if r != nil {
+		r.free++
+		c.room = nil
+	}
 }
 
 // span is a sum of times.
@@ -80,8 +107,10 @@ func (w *watch) look(t time.Time, failed error) {
 				return // Ended before; it is kept only to be sent again.
 			}
 			c = &course{labels: a.Labels, alert: Alert{ActiveAt: a.ActiveAt}}
-			fresh = append(fresh, c)
 			w.active[a] = c
+			if a.State == rules.StatePending && w.run.waitedRoom.take(c) {
+				fresh = append(fresh, c)
+			}
 		}
 		c.round, c.value = w.round, a.Value
 		switch a.State {
@@ -90,7 +119,8 @@ func (w *watch) look(t time.Time, failed error) {
 		case rules.StateFiring:
 			firing++
 			if c.fired.IsZero() {
-				if c.fired = a.FiredAt; !c.fired.Equal(a.ActiveAt) {
+				c.fired = a.FiredAt
+				if w.run.firedRoom.take(c) {
 					fresh = append(fresh, c)
 				}
 			}
@@ -133,7 +163,7 @@ func (w *watch) count(t time.Time, failed error) {
 
 // describe takes the annotations and the values of now.
 func (w *watch) describe(fresh []*course) {
-	if len(fresh) == 0 || len(w.run.fired) >= w.run.request.MaxDetails && len(w.run.waited) >= w.run.request.MaxDetails {
+	if len(fresh) == 0 {
 		return
 	}
 	wanted := map[string]bool{}
@@ -157,6 +187,7 @@ func (w *watch) end(c *course, t time.Time, state string) {
 	from, r := w.run.report.From, &w.rule.report
 	over := state != StatePending && state != StateFiring
 	if over && !t.After(from) {
+		c.room.give(c)
 		return
 	}
 	a := &c.alert
@@ -178,18 +209,14 @@ func (w *watch) end(c *course, t time.Time, state string) {
 	if c.failing {
 		r.TemplateErrors++
 	}
-	list := &w.run.fired
-	if c.fired.IsZero() {
-		list = &w.run.waited
-	}
-	if len(*list) >= w.run.request.MaxDetails {
+	if c.room == nil {
 		return
 	}
 	a.Labels = c.labels.Map()
 	if w.run.router != nil {
 		a.Receivers = w.run.router.receiversOf(c.labels)
 	}
-	*list = append(*list, *a)
+	c.room.alerts = append(c.room.alerts, *a)
 }
 
 // finish makes the report.
@@ -215,9 +242,10 @@ func (x *run) finish(took time.Duration) *Report {
 	}
 	out.Evaluations, out.DurationSeconds = x.done, took.Seconds()
 	// Those that fired come first when there is no room for all.
-	out.Alerts = append(out.Alerts, x.fired...)
-	if room := x.request.MaxDetails - len(out.Alerts); room > 0 {
-		out.Alerts = append(out.Alerts, x.waited[:min(room, len(x.waited))]...)
+	out.Alerts = append(out.Alerts, x.firedRoom.alerts...)
+	if left := x.request.MaxDetails - len(out.Alerts); left > 0 {
+		waited := x.waitedRoom.alerts
+		out.Alerts = append(out.Alerts, waited[:min(left, len(waited))]...)
 	}
 	slices.SortStableFunc(out.Alerts, func(a, b Alert) int {
 		return cmp.Or(a.ActiveAt.Compare(b.ActiveAt), strings.Compare(a.Name, b.Name),
