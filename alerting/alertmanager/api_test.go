@@ -183,7 +183,7 @@ func TestLedgerOverHTTP(t *testing.T) {
 	w := call(am, http.MethodGet, alertmanager.NotificationsPath+
 		"?limit=7&cursor=c&since=2026-01-01T00:00:00Z&until=1h&receiver=r&outcome=failed&fingerprint=00000000000000ff", "")
 	require.Equal(t, http.StatusOK, w.Code)
-	require.JSONEq(t, `{"notifications":[],"next_cursor":"more"}`, w.Body.String())
+	require.JSONEq(t, `{"notifications":[],"next_cursor":"more","notifies":false}`, w.Body.String())
 	require.Equal(t, 7, book.got.Limit)
 	require.Equal(t, "failed", book.got.Outcome)
 	require.Equal(t, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), book.got.Since)
