@@ -40,7 +40,7 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	if err != nil {
 		return usageError{err}
 	}
-	findings, err := impossibleRules(ctx, files, inv.config, nil, nil)
+	findings, err := impossibleRules(ctx, files, inv.config, newRegistry(), nil)
 	if err != nil {
 		return err
 	}

@@ -149,6 +149,7 @@ func alertingCommands(app *kingpin.Application, inv *invocation) {
 	rules.Arg("file", "A file of tests. The rule file "+alerting.BuiltinFile+" is that of the built-in rules.").Required().StringsVar(&inv.ruleTests.files)
 	rules.Flag("run", "Only tests whose name matches this expression.").PlaceHolder("REGEXP").StringsVar(&inv.ruleTests.run)
 
+	inv.testAlert.Labels, inv.testAlert.Annotations = make(map[string]string), make(map[string]string)
 	alert := app.Command("alert", "Try who is told.").Command("test", "Send a test alert through the routing of a running Hancock.")
 	alert.Flag("label", "A label of the alert, such as severity=critical.").PlaceHolder("NAME=VALUE").StringMapVar(&inv.testAlert.Labels)
 	alert.Flag("annotation", "An annotation of the alert.").PlaceHolder("NAME=VALUE").StringMapVar(&inv.testAlert.Annotations)

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/prometheus/prometheus/notifier"
 
 	"github.com/cyberviser/hancock/agent/requestlog"
@@ -58,6 +60,10 @@ func (l ledger) Attempts(ctx context.Context, q alertmanager.LedgerQuery) (alert
 	// The text leaves out most lines; the rest is compared in full.
 	lines := requestlog.Query{
 		Event: alertmanager.AttemptEvent, From: q.Since, To: q.Until, Text: cmp.Or(q.Fingerprint, q.Receiver),
+	}
+	lines.Cursor = page.NextCursor
+	if err := lines.Validate(); err != nil {
+		return page, echo.NewHTTPError(http.StatusBadRequest, err.Error())
 	}
 	for len(page.Notifications) < limit {
 		lines.Cursor, lines.Limit = page.NextCursor, min(limit-len(page.Notifications), requestlog.MaxLimit)

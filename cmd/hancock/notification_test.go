@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -135,7 +136,10 @@ func TestNotification(t *testing.T) {
 		return strings.Contains(body, `"integration":"webhook[0]"`)
 	})
 	require.Contains(t, body, first.Alerts[0].Fingerprint)
+	require.Contains(t, body, `"notifies":true`)
 	require.NotContains(t, body, phone.url)
+	code, body := p.get("/api/hancock/notifications?cursor=never-given-out")
+	require.Equal(t, http.StatusBadRequest, code, body)
 	_, body = p.get("/api/v2/alerts?filter=alertname%3DSwitch")
 	require.Contains(t, body, `"fingerprint":"`+first.Alerts[0].Fingerprint+`"`)
 	_, body = p.get("/api/v2/status")
@@ -258,4 +262,52 @@ func TestAlertmanagerOutside(t *testing.T) {
 	require.Contains(t, body, other.base)
 	p.stop()
 	other.stop()
+}
+
+// TestCommandsOfAlerting runs the commands that try rules and routes against a
+// process that runs.
+func TestCommandsOfAlerting(t *testing.T) {
+	dir, model, phone := t.TempDir(), newFakeModel(t), newPager(t)
+	configure(t, dir, model.url, switchRule(true))
+	route(t, dir, phone.url, "10ms")
+	p := startHancock(t, dir)
+	hancock := func(args ...string) (status int, stdout, stderr string) {
+		var out, errs bytes.Buffer
+		status = run(append(args, "--url="+p.base), func(string) string { return "" }, streams{out: &out, err: &errs})
+		return status, out.String(), errs.String()
+	}
+	status, out, errs := hancock("alert", "test", "--label=severity=critical", "--annotation=summary=Does this arrive?")
+	require.Zero(t, status, errs)
+	require.Regexp(t, `pager +webhook\[0\] +firing +ok`, out)
+	require.Regexp(t, `pager +webhook\[0\] +resolved +ok`, out)
+	tested := phone.got("firing")
+	require.Equal(t, "critical", tested[len(tested)-1].Alerts[0].Labels["severity"])
+
+	p.eventually("a minute's worth of alerts", func() bool {
+		v, ok := p.scalar(`count_over_time(ALERTS{alertname="Switch",alertstate="firing"}[1h])`)
+		return ok && v > 5
+	})
+	status, out, errs = hancock("backtest", "--from=1h")
+	require.Zero(t, status, errs)
+	require.Contains(t, out, "Switch")
+	require.Regexp(t, `pager.*\b1 message|1 message.*pager`, out)
+	require.NotContains(t, out, phone.url)
+
+	// Edited rules, before they are saved: one that never fires, and one that is wrong.
+	edited := filepath.Join(t.TempDir(), "edited.yml")
+	require.NoError(t, os.WriteFile(edited, []byte(switchRule(false)), 0o600))
+	status, out, errs = hancock("backtest", "--from=1h", edited)
+	require.Zero(t, status, errs)
+	require.NotRegexp(t, `\b[1-9]\d* messages? to`, out)
+	require.NoError(t, os.WriteFile(edited, []byte("groups: [{name: g, rules: [{alert: A, expr: '('}]}]"), 0o600))
+	status, _, errs = hancock("backtest", "--from=1h", edited)
+	require.Equal(t, 1, status)
+	require.Contains(t, errs, "parse error")
+	status, _, errs = hancock("backtest", "--from=yesterday")
+	require.Equal(t, 1, status)
+	require.Contains(t, errs, "yesterday")
+	p.stop()
+	status, _, errs = hancock("alert", "test")
+	require.Equal(t, 1, status)
+	require.Contains(t, errs, "is hancock running there?")
 }

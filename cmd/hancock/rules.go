@@ -25,8 +25,8 @@ import (
 var exposed string
 
 // impossibleRules are the rules that cannot fire, as nothing emits what they
-// ask for. The registry and the store, when there are such, know more than the
-// list of our own metrics does.
+// ask for. The registry has what the list of our own metrics leaves out, and the
+// store, when there is one, what others emit.
 func impossibleRules(ctx context.Context, files []alerting.File, c config.Config, reg prometheus.Gatherer, store storage.Queryable) ([]rulecheck.Finding, error) {
 	known := rulecheck.DefaultKnown()
 	ours, err := rulecheck.ParseContract(strings.NewReader(exposed))
@@ -34,13 +34,11 @@ func impossibleRules(ctx context.Context, files []alerting.File, c config.Config
 		return nil, fmt.Errorf("reading the list of our own metrics: %w", err)
 	}
 	known.Add(ours)
-	if reg != nil {
-		families, err := reg.Gather()
-		if err != nil {
-			return nil, fmt.Errorf("reading our own metrics: %w", err)
-		}
-		known.AddFamilies(families)
+	families, err := reg.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("reading our own metrics: %w", err)
 	}
+	known.AddFamilies(families)
 	known.Open = c.Web.EnableRemoteWrite || c.Web.EnableOTLP
 	if p := c.Prometheus; p != nil {
 		known.Open = known.Open || len(p.ScrapeConfigs)+len(p.ScrapeConfigFiles)+len(p.RemoteReadConfigs) > 0
