@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -141,9 +142,7 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 	if path == "/status" {
 		body = a.current.Load().secrets.scrubJSON(body)
 	}
-	for name, values := range held.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), held.header)
 	w.Header().Del("Content-Length")
 	w.WriteHeader(held.status)
 	_, _ = w.Write(body)
@@ -198,9 +197,7 @@ func checkPosted(body []byte) error {
 		Labels      map[string]string `json:"labels"`
 		Annotations map[string]string `json:"annotations"`
 	}
-	if json.Unmarshal(body, &alerts) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(body, &alerts)
 	for i, a := range alerts {
 		name := clip(a.Labels[string(model.AlertNameLabel)], 100)
 		if err := checkSet("labels", a.Labels); err != nil {

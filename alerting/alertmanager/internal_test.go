@@ -2,6 +2,7 @@ package alertmanager
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +12,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/nflog/nflogpb"
+	"github.com/prometheus/alertmanager/notify"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
@@ -274,9 +277,97 @@ func FuzzScrub(f *testing.F) {
 		s := &secrets{}
 		s.add(secret)
 		if v := strings.TrimSpace(secret); v != "" && v != hidden && !strings.Contains(hidden, v) {
-			for _, piece := range strings.Split(s.scrub(text), hidden) {
+			for piece := range strings.SplitSeq(s.scrub(text), hidden) {
 				require.NotContains(t, piece, v)
 			}
 		}
+	})
+}
+
+// broken is a notifier as no real one should be.
+type broken func(context.Context) (bool, error)
+
+func (b broken) Notify(ctx context.Context, _ ...*alert.Alert) (bool, error) { return b(ctx) }
+func (b broken) SendResolved() bool                                          { return true }
+
+func TestBrokenNotifiers(t *testing.T) {
+	record := func(out io.Writer, b broken) *recorder {
+		inner := notify.NewIntegration(b, b, "webhook", 0, "r")
+		return &recorder{
+			inner: &inner, receiver: "r", secrets: &secrets{values: []string{"hunter2"}}, log: slog.New(slog.NewJSONHandler(out, nil)),
+			metrics: newMetrics(prometheus.NewRegistry()), timeout: time.Minute, grace: 5 * time.Second, turns: make(chan struct{}, maxTries),
+		}
+	}
+	a := fromRules(&notifier.Alert{Labels: labels.FromStrings("alertname", "A")}, time.Now())
+	t.Run("panics", func(t *testing.T) {
+		var out bytes.Buffer
+		r := record(&out, func(context.Context) (bool, error) { panic("at hunter2") })
+		retry, err := r.Notify(t.Context(), a)
+		require.False(t, retry)
+		require.EqualError(t, err, "the integration panicked: at <secret>")
+		require.NotContains(t, out.String(), "hunter2")
+		require.InEpsilon(t, 1, testutil.ToFloat64(r.metrics.attempts.WithLabelValues("webhook", OutcomeFailed)), 0)
+	})
+	t.Run("keeps the reason", func(t *testing.T) {
+		r := record(io.Discard, func(context.Context) (bool, error) {
+			return true, notify.NewErrorWithReason(notify.RateLimitedReason, errors.New("hunter2"))
+		})
+		_, err := r.Notify(t.Context(), a)
+		var reason *notify.ErrorWithReason
+		require.ErrorAs(t, err, &reason)
+		require.Equal(t, notify.RateLimitedReason, reason.Reason)
+		require.EqualError(t, err, hidden)
+	})
+	t.Run("hangs", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			end := make(chan struct{})
+			r := record(io.Discard, func(context.Context) (bool, error) { <-end; return false, nil })
+			start := time.Now()
+			for range maxHanging {
+				retry, err := r.Notify(t.Context(), a)
+				require.True(t, retry)
+				require.ErrorContains(t, err, "did not answer in time")
+			}
+			require.Equal(t, maxHanging*(time.Minute+lastWords), time.Since(start))
+			_, err := r.Notify(t.Context(), a)
+			require.ErrorContains(t, err, "still hang")
+			close(end)
+			synctest.Wait()
+			_, err = r.Notify(t.Context(), a)
+			require.NoError(t, err, "what hung has ended")
+		})
+	})
+	t.Run("outlives a cancellation", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			for patience, want := range map[time.Duration]error{time.Second: nil, 10 * time.Second: context.Canceled} {
+				r := record(io.Discard, func(ctx context.Context) (bool, error) {
+					select {
+					case <-time.After(patience):
+						return false, nil
+					case <-ctx.Done():
+						return true, ctx.Err()
+					}
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(500*time.Millisecond, cancel)
+				_, err := r.Notify(ctx, a)
+				if want == nil {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, want.Error())
+				}
+			}
+		})
+	})
+	t.Run("ends with the flush", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := record(io.Discard, func(ctx context.Context) (bool, error) { <-ctx.Done(); return true, ctx.Err() })
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			start := time.Now()
+			_, err := r.Notify(ctx, a)
+			require.Error(t, err)
+			require.Equal(t, 3*time.Second, time.Since(start))
+		})
 	})
 }

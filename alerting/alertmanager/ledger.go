@@ -103,7 +103,6 @@ func (r *recorder) describe(ctx context.Context, alerts []*alert.Alert) Attempt 
 }
 
 func (r *recorder) write(ctx context.Context, a *Attempt) {
-	level, message := slog.LevelInfo, "notification sent"
 	attrs := []slog.Attr{
 		slog.String("event", AttemptEvent),
 		slog.String("receiver", a.Receiver),
@@ -121,11 +120,13 @@ func (r *recorder) write(ctx context.Context, a *Attempt) {
 		slog.Bool("test", a.Test),
 		slog.String("reason", a.Reason),
 	}
-	if a.Outcome == OutcomeFailed {
-		level, message = slog.LevelWarn, "notification failed"
-		attrs = append(attrs, slog.String("error", a.Error))
+	ctx = context.WithoutCancel(ctx)
+	if a.Outcome == OutcomeOK {
+		r.log.LogAttrs(ctx, slog.LevelInfo, "notification sent", attrs...)
+		return
 	}
-	r.log.LogAttrs(context.WithoutCancel(ctx), level, message, attrs...)
+	attrs = append(attrs, slog.String("error", a.Error))
+	r.log.LogAttrs(ctx, slog.LevelWarn, "notification failed", attrs...)
 }
 
 func plain(labels model.LabelSet) map[string]string {

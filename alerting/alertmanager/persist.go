@@ -153,12 +153,12 @@ func alertHash(labels model.LabelSet) uint64 {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	h := xxhash.New()
+	var text []byte
 	for _, n := range names {
-		h.WriteString(string(n))
-		h.Write([]byte{0xff})
-		h.WriteString(string(labels[n]))
-		h.Write([]byte{0xff})
+		text = append(text, n...)
+		text = append(text, 0xff)
+		text = append(text, labels[n]...)
+		text = append(text, 0xff)
 	}
-	return h.Sum64()
+	return xxhash.Sum64(text)
 }

@@ -135,7 +135,7 @@ func (r *recorder) safely(ctx context.Context, alerts []*alert.Alert) (retry boo
 			return false, err
 		}
 	}
-	return r.inner.Notify(ctx, alerts...)
+	return r.delivered(ctx, func(ctx context.Context) (bool, error) { return r.inner.Notify(ctx, alerts...) })
 }
 
 // outlive is a context that ends when its time is up or when the parent's

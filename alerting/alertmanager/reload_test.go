@@ -46,14 +46,18 @@ func TestReloadUnderLoad(t *testing.T) {
 	am, _ := open(t, t.TempDir(), text)
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		pace := time.NewTicker(2 * time.Millisecond) // a stream, not a heap
+		defer pace.Stop()
 		for i := range alerts {
+			<-pace.C
 			am.Send(firing("alertname", "A"+strconv.Itoa(i)))
-			time.Sleep(2 * time.Millisecond) // a stream, not a heap
 		}
 	})
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
 	for range reloads {
+		<-pace.C
 		require.NoError(t, am.Reload(load(t, text)))
-		time.Sleep(10 * time.Millisecond)
 	}
 	wg.Wait()
 	seen := map[string]int{}

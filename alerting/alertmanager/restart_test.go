@@ -179,10 +179,7 @@ func TestCloseWaitsForWhatIsInFlight(t *testing.T) {
 	am, l := open(t, dir, quick(h.URL))
 	am.Send(firing("alertname", "Slow"))
 	<-begun
-	go func() {
-		time.Sleep(50 * time.Millisecond) // Close is under way
-		close(end)
-	}()
+	time.AfterFunc(50*time.Millisecond, func() { close(end) }) // Close is under way then
 	require.NoError(t, am.Close())
 	h.next(t)
 	require.Equal(t, "ok", first(t, l).Outcome)

@@ -50,7 +50,7 @@ func TestStormOfGroups(t *testing.T) {
 		n := now.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
-		time.Sleep(time.Millisecond) // a receiver takes its time
+		<-time.After(time.Millisecond) // a receiver takes its time
 		now.Add(-1)
 	})
 	am, _ := open(t, t.TempDir(), quick(h.URL))
