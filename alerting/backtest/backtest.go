@@ -167,10 +167,11 @@ func prepare(s Storage, r Request, progress func(Progress)) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &run{engine: s.Engine, request: r, progress: progress, metrics: rules.NewGroupMetrics(nil), firedRoom: room{free: r.MaxDetails},
-		waitedRoom: room{free: r.MaxDetails}, report: &Report{
-			From: r.From, To: r.To, RequestedFrom: r.From, Alerts: []Alert{}, Rules: []RuleReport{},
-		}}
+	x := &run{
+		engine: s.Engine, request: r, progress: progress, metrics: rules.NewGroupMetrics(nil),
+		firedRoom: room{free: r.MaxDetails}, waitedRoom: room{free: r.MaxDetails},
+		report: &Report{From: r.From, To: r.To, RequestedFrom: r.From, Alerts: []Alert{}, Rules: []RuleReport{}},
+	}
 	var all []*rule
 	for _, g := range groups {
 		all = append(all, g.rules...)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -132,8 +133,8 @@ func (m *month) scrape(step int) {
 		m.counter(errors/2, "hancock_log_lines_total", "level", level)
 	}
 	for i := range 10 {
-		m.counter(0, "prometheus_rule_evaluation_failures_total", "rule_group", fmt.Sprint(i))
-		m.counter(0, "prometheus_rule_group_iterations_missed_total", "rule_group", fmt.Sprint(i))
+		m.counter(0, "prometheus_rule_evaluation_failures_total", "rule_group", strconv.Itoa(i))
+		m.counter(0, "prometheus_rule_group_iterations_missed_total", "rule_group", strconv.Itoa(i))
 	}
 	for _, name := range []string{
 		"hancock_llm_rejected_total", "alertmanager_notifications_failed_total", "hancock_log_lines_lost_total",
