@@ -167,9 +167,9 @@ func (j *journal) attempt(t *testing.T, what string, match func(alertmanager.Att
 
 // delivery is a request that a receiver got.
 type delivery struct {
-	method, path string
-	header       http.Header
-	body         []byte
+	method, path, query string
+	header              http.Header
+	body                []byte
 }
 
 // decode reads the call's JSON.
@@ -209,7 +209,7 @@ func newReceiver(t *testing.T, answers ...answer) *receiver {
 		if err != nil {
 			return // the caller left
 		}
-		h.calls <- delivery{method: r.Method, path: r.URL.Path, header: r.Header, body: body}
+		h.calls <- delivery{method: r.Method, path: r.URL.Path, query: r.URL.RawQuery, header: r.Header, body: body}
 		mu.Lock()
 		a := answer{status: http.StatusOK}
 		if len(answers) > 0 {

@@ -1,0 +1,99 @@
+package alertmanager_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/alerting/alertmanager"
+)
+
+// kinds are all integrations that talk HTTP to an address of one's choice; in
+// each, URL stands for the address and TEXT for a text that is a template.
+// (Pushover's address is fixed, mail has tests of its own.)
+var kinds = map[string]string{
+	"discord":    "{webhook_url: URL/api/webhooks/1/x, title: 'TEXT'}",
+	"incidentio": "{url: URL/v2/alert_events/alertmanager/1, alert_source_token: source-token}",
+	"jira":       "{api_url: URL/rest/api/2, project: OPS, issue_type: Bug, summary: 'TEXT', http_config: {basic_auth: {username: u, password: p}}}",
+	"mattermost": "{webhook_url: URL/hooks/x, channel: alerts, text: 'TEXT'}",
+	"msteams":    "{webhook_url: URL/webhookb2/x, title: 'TEXT'}",
+	"msteamsv2":  "{webhook_url: URL/workflows/x, title: 'TEXT'}",
+	"opsgenie":   "{api_url: URL/, api_key: key-of-opsgenie, message: 'TEXT'}",
+	"pagerduty":  "{url: URL/v2/enqueue, routing_key: 0123456789abcdef0123456789abcdef, description: 'TEXT'}",
+	"rocketchat": "{api_url: URL, token: token-of-rocketchat, token_id: id-of-rocketchat, channel: '#alerts', text: 'TEXT'}",
+	"slack":      "{api_url: URL/services/x, channel: '#alerts', title: 'TEXT'}",
+	"sns":        "{api_url: URL, sigv4: {region: eu-central-1, access_key: AKIA0, secret_key: key-of-sns}, topic_arn: 'arn:aws:sns:eu-central-1:1:alerts', message: 'TEXT'}",
+	"telegram":   "{api_url: URL, bot_token: '7:token-of-telegram', chat_id: 42, message: 'TEXT', parse_mode: ''}",
+	"victorops":  "{api_url: URL/integrations/, api_key: key-of-victorops, routing_key: team, state_message: 'TEXT'}",
+	"webex":      "{api_url: URL/v1/messages, room_id: room, message: 'TEXT', http_config: {authorization: {credentials: token-of-webex}}}",
+	"webhook":    "{url: URL/in, payload: {text: 'TEXT'}}",
+	"wechat":     "{api_url: URL/cgi-bin/, api_secret: secret-of-wechat, corp_id: corp, message: 'TEXT'}",
+}
+
+// agreed is an answer that every one of them takes for a yes.
+var agreed = answer{
+	status: http.StatusOK, contentType: "application/json",
+	body: `{"ok":true,"success":true,"errcode":0,"access_token":"x","issues":[],"result":{"message_id":1,"date":1,"chat":{"id":42,"type":"group"}}}`,
+}
+
+// ofKind is a configuration with one integration.
+func ofKind(kind, address, text string) string {
+	return oneReceiver(once, "  "+kind+"_configs:\n  - "+strings.ReplaceAll(kinds[kind], "TEXT", text), address)
+}
+
+// Every integration that Alertmanager has is there and reaches its server.
+func TestReceiversOfEveryKind(t *testing.T) {
+	t.Parallel()
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			well := agreed
+			if kind == "sns" {
+				well = answer{
+					status: http.StatusOK, contentType: "text/xml",
+					body: `<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>`,
+				}
+			}
+			server := newReceiver(t, well)
+			s := newStation(t, ofKind(kind, server.URL, "{{ .CommonLabels.alertname }} of {{ .CommonLabels.job }}"))
+			s.Send(alertOf("HancockDown", "critical"))
+			a := s.first(t, "it")
+			require.Equal(t, "ok", a.Outcome, a.Error)
+			require.Equal(t, kind, a.Kind)
+			require.NoError(t, s.Close())
+			var sent strings.Builder
+			for len(server.calls) > 0 {
+				c := server.next(t)
+				sent.Write(c.body)
+				sent.WriteString(c.query)
+			}
+			require.Contains(t, sent.String(), "HancockDown")
+		})
+	}
+}
+
+// A template that fails is a failure in every integration, told in the ledger,
+// and nothing half made is sent.
+func TestReceiversTemplateThatFailsInEveryKind(t *testing.T) {
+	t.Parallel()
+	for kind, fields := range kinds {
+		if !strings.Contains(fields, "TEXT") {
+			continue
+		}
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			server := newReceiver(t, agreed)
+			s := newStation(t, ofKind(kind, server.URL, "{{ .Nonsense }}"))
+			s.Send(alertOf("HancockDown", "critical"))
+			a := s.attempt(t, "a try", func(alertmanager.Attempt) bool { return true })
+			require.Equal(t, "failed", a.Outcome)
+			require.Contains(t, a.Error, "Nonsense")
+			require.NoError(t, s.Close())
+			for len(server.calls) > 0 { // Jira looks for an issue first, WeChat asks for a token
+				require.Regexp(t, "/(search|gettoken)$", server.next(t).path)
+			}
+		})
+	}
+}
