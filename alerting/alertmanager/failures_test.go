@@ -219,3 +219,21 @@ receivers:
 	require.Contains(t, w.Body.String(), "you said")
 	require.NotContains(t, w.Body.String(), "hunter2")
 }
+
+// A reload does not wait for a receiver that hangs longer than it must.
+func TestReloadPastAReceiverThatHangs(t *testing.T) {
+	h, well := newHook(t), newHook(t)
+	begun := make(chan struct{}, 100)
+	h.answers(func(_ http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-r.Context().Done()
+	})
+	am, l := open(t, t.TempDir(), quick(h.URL), func(o *alertmanager.Options) { o.CloseTimeout = 50 * time.Millisecond })
+	am.Send(firing("alertname", "Slow"))
+	<-begun
+	start := time.Now()
+	require.NoError(t, am.Reload(load(t, quick(well.URL))))
+	require.Less(t, time.Since(start), 5*time.Second)
+	require.Contains(t, first(t, l).Error, "canceled")
+	require.Equal(t, "Slow", well.next(t).GroupLabels["alertname"], "what was not sent is sent by the new configuration")
+}

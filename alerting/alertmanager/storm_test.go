@@ -43,7 +43,7 @@ func TestAlertStorm(t *testing.T) {
 
 // A storm in groups of one alert each does not take all connections.
 func TestStormOfGroups(t *testing.T) {
-	const groups = 2000
+	const groups = 500
 	h := newHook(t)
 	var now, most atomic.Int32
 	h.answers(func(http.ResponseWriter, *http.Request) {
