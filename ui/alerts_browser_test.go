@@ -193,9 +193,12 @@ func TestPageShowsItsList(t *testing.T) {
 		t.Run(shot.name, func(t *testing.T) {
 			b := openList(t, shot.api, shot.state)
 			b.Until(`document.querySelector('[data-heartbeat]') !== null && ` + allReady)
-			if shot.api == form {
+			switch shot.api {
+			case form:
 				b.Click("[data-silence]")
 				b.Until(`document.querySelector('form.silence') !== null`)
+			case quiet:
+				b.Click("#alert-list summary")
 			}
 			for _, size := range []struct {
 				name, scheme string

@@ -101,11 +101,14 @@ function AlertItem({ row, alerting, now }) {
         <code>${row.detail}</code>
         ${row.state === "firing" && html`<${SilenceForm} row=${row} alerting=${alerting} />`}
       </div>
-      <dl>
-        <div><dt>State</dt><dd>${row.state}</dd></div>
-        ${row.value !== null && html`<div><dt>Value</dt><dd>${formatNumber(row.value)}</dd></div>`}
-        ${row.since !== null && html`<div><dt>Since</dt><dd>${sinceText(row.since, now)}</dd></div>`}
-      </dl>
+      ${row.state !== "inactive" &&
+      html`
+        <dl>
+          <div><dt>State</dt><dd>${row.state}</dd></div>
+          ${row.value !== null && html`<div><dt>Value</dt><dd>${formatNumber(row.value)}</dd></div>`}
+          ${row.since !== null && html`<div><dt>Since</dt><dd>${sinceText(row.since, now)}</dd></div>`}
+        </dl>
+      `}
     </li>
   `;
 }
