@@ -1,7 +1,10 @@
 package alertmanager_test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -14,21 +17,21 @@ import (
 // each, URL stands for the address and TEXT for a text that is a template.
 // (Pushover's address is fixed, mail has tests of its own.)
 var kinds = map[string]string{
-	"discord":    "{webhook_url: URL/api/webhooks/1/x, title: 'TEXT'}",
-	"incidentio": "{url: URL/v2/alert_events/alertmanager/1, alert_source_token: source-token}",
-	"jira":       "{api_url: URL/rest/api/2, project: OPS, issue_type: Bug, summary: 'TEXT', http_config: {basic_auth: {username: u, password: p}}}",
-	"mattermost": "{webhook_url: URL/hooks/x, channel: alerts, text: 'TEXT'}",
-	"msteams":    "{webhook_url: URL/webhookb2/x, title: 'TEXT'}",
-	"msteamsv2":  "{webhook_url: URL/workflows/x, title: 'TEXT'}",
+	"discord":    "{webhook_url: URL/api/webhooks/1/url-of-discord, title: 'TEXT'}",
+	"incidentio": "{url: URL/v2/alert_events/alertmanager/1, alert_source_token: token-of-incidentio}",
+	"jira":       "{api_url: URL/rest/api/2, project: OPS, issue_type: Bug, summary: 'TEXT', http_config: {basic_auth: {username: u, password: password-of-jira}}}",
+	"mattermost": "{webhook_url: URL/hooks/url-of-mattermost, channel: alerts, text: 'TEXT'}",
+	"msteams":    "{webhook_url: URL/webhookb2/url-of-msteams, title: 'TEXT'}",
+	"msteamsv2":  "{webhook_url: URL/workflows/url-of-msteamsv2, title: 'TEXT'}",
 	"opsgenie":   "{api_url: URL/, api_key: key-of-opsgenie, message: 'TEXT'}",
-	"pagerduty":  "{url: URL/v2/enqueue, routing_key: 0123456789abcdef0123456789abcdef, description: 'TEXT'}",
-	"rocketchat": "{api_url: URL, token: token-of-rocketchat, token_id: id-of-rocketchat, channel: '#alerts', text: 'TEXT'}",
-	"slack":      "{api_url: URL/services/x, channel: '#alerts', title: 'TEXT'}",
+	"pagerduty":  "{url: URL/v2/enqueue, routing_key: key-of-pagerduty, description: 'TEXT'}",
+	"rocketchat": "{api_url: URL, token: token-of-rocketchat, token_id: token-id-of-rocketchat, channel: '#alerts', text: 'TEXT'}",
+	"slack":      "{api_url: URL/services/url-of-slack, channel: '#alerts', title: 'TEXT'}",
 	"sns":        "{api_url: URL, sigv4: {region: eu-central-1, access_key: AKIA0, secret_key: key-of-sns}, topic_arn: 'arn:aws:sns:eu-central-1:1:alerts', message: 'TEXT'}",
 	"telegram":   "{api_url: URL, bot_token: '7:token-of-telegram', chat_id: 42, message: 'TEXT', parse_mode: ''}",
 	"victorops":  "{api_url: URL/integrations/, api_key: key-of-victorops, routing_key: team, state_message: 'TEXT'}",
 	"webex":      "{api_url: URL/v1/messages, room_id: room, message: 'TEXT', http_config: {authorization: {credentials: token-of-webex}}}",
-	"webhook":    "{url: URL/in, payload: {text: 'TEXT'}}",
+	"webhook":    "{url: URL/url-of-webhook, payload: {text: 'TEXT'}}",
 	"wechat":     "{api_url: URL/cgi-bin/, api_secret: secret-of-wechat, corp_id: corp, message: 'TEXT'}",
 }
 
@@ -93,6 +96,36 @@ func TestReceiversTemplateThatFailsInEveryKind(t *testing.T) {
 			require.NoError(t, s.Close())
 			for len(server.calls) > 0 { // Jira looks for an issue first, WeChat asks for a token
 				require.Regexp(t, "/(search|gettoken)$", server.next(t).path)
+			}
+		})
+	}
+}
+
+// No integration shows its secret, not even when the server repeats all that
+// it was sent.
+func TestReceiversSecretsOfEveryKind(t *testing.T) {
+	t.Parallel()
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		user, password, _ := r.BasicAuth()
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprintln(w, r.URL, r.Header, user, password, string(body))
+	}))
+	t.Cleanup(echo.Close)
+	down := closed(t)
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			for _, address := range []string{echo.URL, down} {
+				s := newStation(t, ofKind(kind, address, "{{ .CommonLabels.alertname }}"))
+				s.Send(alertOf("HancockDown", "critical"))
+				a := s.first(t, "it")
+				require.Equal(t, "failed", a.Outcome)
+				require.NoError(t, s.Close())
+				require.NotContains(t, s.journal.String(), "-of-"+kind)
 			}
 		})
 	}
