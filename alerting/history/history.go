@@ -81,6 +81,8 @@ type Attempt struct {
 type Sources struct {
 	// Storage has the ALERTS series.
 	Storage storage.Queryable
+	// ExternalLabels are those that alerts get on the way to the Alertmanager, where they do not have them; nil is none.
+	ExternalLabels func() labels.Labels
 	// Silences are all that are known, also expired ones, that match labels.
 	Silences func(labels map[string]string) ([]Silence, error)
 	// Attempts are those of a time, newest first, at most limit. nil where no ledger is kept.
@@ -96,6 +98,9 @@ type History struct{ Sources }
 func New(s Sources) *History {
 	if s.Now == nil {
 		s.Now = time.Now
+	}
+	if s.ExternalLabels == nil {
+		s.ExternalLabels = func() labels.Labels { return labels.EmptyLabels() }
 	}
 	return &History{s}
 }
@@ -177,8 +182,14 @@ func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool
 }
 
 func (h *History) episode(ls labels.Labels, s span, active []activity) Episode {
+	b := labels.NewBuilder(ls)
+	h.ExternalLabels().Range(func(l labels.Label) {
+		if !ls.Has(l.Name) {
+			b.Set(l.Name, l.Value)
+		}
+	})
 	e := Episode{
-		Labels: ls.Map(), StartedAt: s.start, EndedAt: s.end, Lost: s.lost,
+		Labels: b.Labels().Map(), StartedAt: s.start, EndedAt: s.end, Lost: s.lost,
 		Silences: []Silence{}, Notifications: []Notification{},
 	}
 	set := make(model.LabelSet, len(e.Labels))

@@ -74,7 +74,7 @@ func newRules(s services) (*alerting.Manager, error) {
 // rules that need them.
 func (s services) reloadables() []reloadable {
 	return []reloadable{
-		{"the Alertmanager", func(o options) error { return s.notification.inside.Reload(o.alertmanager.Config) }},
+		{"the Alertmanager", s.notification.reload},
 		{"the Alertmanagers outside", func(o options) error { return s.notification.outside.Reload(o.external) }},
 		{"the rules", func(o options) error { return s.rules.Reload(o.alerting) }},
 	}

@@ -24,8 +24,16 @@ import (
 const demoRateLimit = 600
 
 // demoDefaults are the defaults that differ in a demonstration: a data folder
-// of its own, and a log that leaves the printed address visible.
+// of its own, a log that leaves the printed address visible, and nobody outside
+// who is told of what is generated.
 func demoDefaults(c *config.Config) {
+	if c.Alertmanager != nil || c.Prometheus != nil && len(c.Prometheus.AlertingConfig.AlertmanagerConfigs) > 0 {
+		c.Warnings = append(c.Warnings, "a demonstration tells nobody outside: alertmanager and prometheus.alerting have no effect")
+	}
+	c.Alertmanager = nil
+	if c.Prometheus != nil {
+		c.Prometheus.AlertingConfig.AlertmanagerConfigs = nil
+	}
 	c.Storage.Path = "demo-data"
 	c.Agent.LogLevel = "WARNING"
 	c.Agent.RateLimit = demoRateLimit

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
 
 	"github.com/cyberviser/hancock/agent/requestlog"
@@ -24,6 +26,8 @@ import (
 type notification struct {
 	inside  *alertmanager.Alertmanager
 	outside *external.Forwarder
+	// labels are those that the configuration adds to whatever leaves Prometheus.
+	labels atomic.Pointer[labels.Labels]
 }
 
 func openNotification(s services) (*notification, error) {
@@ -37,13 +41,44 @@ func openNotification(s services) (*notification, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing the Alertmanagers outside: %w", err), inside.Close())
 	}
-	return &notification{inside, outside}, nil
+	n := &notification{inside: inside, outside: outside}
+	n.labels.Store(&s.opts.alerting.ExternalLabels)
+	return n, nil
 }
 
 // Send passes on the alerts that fire or are resolved. It does not block.
 func (n *notification) Send(alerts ...*notifier.Alert) {
-	n.inside.Send(alerts...)
-	n.outside.Send(alerts...)
+	n.outside.Send(alerts...) // adds the labels itself
+	here := make([]*notifier.Alert, len(alerts))
+	for i, a := range alerts {
+		labelled := *a
+		labelled.Labels = withExternal(a.Labels, *n.labels.Load())
+		here[i] = &labelled
+	}
+	n.inside.Send(here...)
+}
+
+// withExternal adds those external labels that ls does not have.
+func withExternal(ls, outer labels.Labels) labels.Labels {
+	if outer.IsEmpty() {
+		return ls
+	}
+	b := labels.NewBuilder(ls)
+	outer.Range(func(l labels.Label) {
+		if !ls.Has(l.Name) {
+			b.Set(l.Name, l.Value)
+		}
+	})
+	return b.Labels()
+}
+
+// reload takes another Alertmanager section.
+func (n *notification) reload(o options) error {
+	if err := n.inside.Reload(o.alertmanager.Config); err != nil {
+		return err
+	}
+	n.labels.Store(&o.alerting.ExternalLabels)
+	return nil
 }
 
 // Close ends what Run has left, and saves what the Alertmanager remembers.
@@ -114,9 +149,10 @@ func fits(a alertmanager.Attempt, q alertmanager.LedgerQuery) bool {
 // newHistory tells what fired, from the store, the silences and the ledger.
 func newHistory(s services) *history.History {
 	return history.New(history.Sources{
-		Storage: s.db.Queryable(),
-		Silences: func(labels map[string]string) ([]history.Silence, error) {
-			found, err := s.notification.inside.Silences(labels)
+		Storage:        s.db.Queryable(),
+		ExternalLabels: func() labels.Labels { return *s.notification.labels.Load() },
+		Silences: func(set map[string]string) ([]history.Silence, error) {
+			found, err := s.notification.inside.Silences(set)
 			silences := make([]history.Silence, len(found))
 			for i, f := range found {
 				silences[i] = history.Silence(f)
