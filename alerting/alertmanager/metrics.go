@@ -40,6 +40,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, reason := range []string{dropInvalid, dropFull} {
 		m.dropped.WithLabelValues(reason)
 	}
+	// One kind is always there, so that a rule on failures has something to
+	// look at before anybody is configured.
+	m.attempts.WithLabelValues("webhook", OutcomeOK)
+	m.attempts.WithLabelValues("webhook", OutcomeFailed)
 	for _, file := range []string{silencesFile, nflogFile, alertsFile} {
 		m.saveErrors.WithLabelValues(file)
 	}

@@ -202,6 +202,7 @@ func TestAmtool(t *testing.T) {
 	require.NotContains(t, shown, "0123456789abcdef")
 	require.Contains(t, run("config", "routes", "test", "severity=critical"), "pager")
 	require.Contains(t, run("cluster", "show"), "disabled")
+	require.Contains(t, run("check-config", filepath.Join("..", "..", "docs", "alertmanager.example.yml")), "SUCCESS")
 }
 
 // amtool and what is embedded are of one version.
