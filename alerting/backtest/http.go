@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 )
 
 // Path is where a backtest is asked for.
@@ -32,19 +29,12 @@ const (
 	eventStream = "text/event-stream"
 )
 
-// Handler answers requests for backtests, one at a time. LoadedRules and Storage are needed; the others may be left out.
+// Handler answers requests for backtests, one at a time. Storage and Current are needed.
 type Handler struct {
 	Storage Storage
-	// LoadedRules are the rules that are evaluated at the moment.
-	LoadedRules func() ([]File, error)
-	// Routing is the Alertmanager's configuration at the moment; nil when there is none.
-	Routing func() *config.Config
-	// Interval, QueryOffset, ExternalLabels and ExternalURL are those of the rules manager, SentLabels those of a Request.
-	Interval       time.Duration
-	QueryOffset    time.Duration
-	ExternalLabels labels.Labels
-	SentLabels     labels.Labels
-	ExternalURL    *url.URL
+	// Current is a request with everything that is in force at the moment: the loaded rules, the routing, and what the
+	// rules manager adds. From and To are not looked at.
+	Current func() Request
 	// Context ends the backtests that are going on when it ends; nil is one that does not.
 	Context context.Context
 
@@ -103,22 +93,13 @@ func (h *Handler) read(c echo.Context) (Request, error) {
 	if err != nil {
 		return Request{}, echo.NewHTTPError(http.StatusBadRequest, err.Error())
 	}
-	req := Request{
-		Rule: b.Rule, Interval: h.Interval, QueryOffset: h.QueryOffset, ExternalLabels: h.ExternalLabels,
-		SentLabels: h.SentLabels, ExternalURL: h.ExternalURL,
-	}
+	req := h.Current()
+	req.Rule = b.Rule
 	if req.From, req.To, err = Period(b.From, b.To, time.Now()); err != nil {
 		return Request{}, echo.NewHTTPError(http.StatusBadRequest, err.Error())
 	}
-	if h.Routing != nil {
-		req.Routing = h.Routing()
-	}
 	if b.Rules != nil {
 		req.Files = []File{{Name: "rules", Text: *b.Rules}}
-		return req, nil
-	}
-	if req.Files, err = h.LoadedRules(); err != nil {
-		return Request{}, fmt.Errorf("reading the loaded rules: %w", err)
 	}
 	return req, nil
 }

@@ -32,6 +32,9 @@ groups:
 
 // serve is a server with a handler over the history of the tests.
 func serve(t *testing.T, h *backtest.Handler) *httptest.Server {
+	if h.Current == nil {
+		h.Current = func() backtest.Request { return backtest.Request{} }
+	}
 	t.Helper()
 	if h.Storage.Queryable == nil {
 		db := openDB(t)
@@ -71,8 +74,9 @@ route: {receiver: one, group_wait: 20s}
 ` + routedReceivers)
 	require.NoError(t, err)
 	server := serve(t, &backtest.Handler{
-		LoadedRules: func() ([]backtest.File, error) { return []backtest.File{{Name: "loaded.yml", Text: downRule}}, nil },
-		Routing:     func() *config.Config { return cfg },
+		Current: func() backtest.Request {
+			return backtest.Request{Files: []backtest.File{{Name: "loaded.yml", Text: downRule}}, Routing: cfg}
+		},
 	})
 	for _, tt := range []struct {
 		name, body string

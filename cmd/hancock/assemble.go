@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -80,34 +81,35 @@ func (s services) reloadables() []reloadable {
 	}
 }
 
-// newBacktest replays rules over what is stored.
-func newBacktest(s services) *backtest.Handler {
+// newBacktest replays rules over what is stored. It gives up when ctx ends.
+func newBacktest(ctx context.Context, s services, reload *reloader) *backtest.Handler {
 	return &backtest.Handler{
 		Storage: backtest.Storage{Queryable: s.db.Queryable(), Engine: s.db.Engine(), Oldest: s.db.Oldest},
-		LoadedRules: func() ([]backtest.File, error) {
-			var files []backtest.File
-			for _, f := range s.rules.Files() {
-				files = append(files, backtest.File(f))
+		Context: ctx,
+		Current: func() backtest.Request {
+			opts := reload.current.Load().alerting
+			r := backtest.Request{
+				Interval: opts.EvaluationInterval, QueryOffset: opts.QueryOffset, ResendDelay: opts.ResendDelay,
+				ExternalLabels: opts.ExternalLabels, SentLabels: opts.ExternalLabels, ExternalURL: opts.ExternalURL,
+				Routing: s.notification.inside.Config(),
 			}
-			return files, nil
+			for _, f := range s.rules.Files() {
+				r.Files = append(r.Files, backtest.File(f))
+			}
+			return r
 		},
-		Routing:        s.notification.inside.Config,
-		Interval:       s.opts.alerting.EvaluationInterval,
-		QueryOffset:    s.opts.alerting.QueryOffset,
-		ExternalLabels: s.opts.alerting.ExternalLabels,
-		ExternalURL:    s.opts.alerting.ExternalURL,
 	}
 }
 
 // newServer mounts everything on the one HTTP server.
-func newServer(s services, api http.Handler, reload *reloader, demo bool) (*web.Server, error) {
+func newServer(ctx context.Context, s services, api http.Handler, reload *reloader, demo bool) (*web.Server, error) {
 	page, err := ui.New(ui.Options{Version: cmp.Or(version.Version, "dev"), Demo: demo})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the page: %w", err)
 	}
 	return web.New(s.opts.web, web.Handlers{
 		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
-		Routes:  []web.Routes{s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newBacktest(s), reload},
+		Routes:  []web.Routes{s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newBacktest(ctx, s, reload), reload},
 		Metrics: metricsHandler(s.reg, s.log),
 		API:     api,
 		Page:    page,

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,8 +35,9 @@ type reloader struct {
 	look func(context.Context, config.Config)
 	log  *slog.Logger
 
-	mu   sync.Mutex
-	good options
+	mu sync.Mutex
+	// current are the options of the last good configuration, set under mu.
+	current atomic.Pointer[options]
 	// started is the configuration of the start: what of it cannot be taken
 	// while the process runs still counts.
 	started config.Config
@@ -54,7 +56,7 @@ func newReloader(inv invocation, s services) *reloader {
 	r := &reloader{
 		load: inv.again, parts: s.reloadables(),
 		look: func(ctx context.Context, c config.Config) { warnOfRules(ctx, s, c) },
-		log:  s.log.With("component", "configuration"), good: s.opts, started: inv.config,
+		log:  s.log.With("component", "configuration"), started: inv.config,
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "hancock_config_last_reload_successful",
 			Help: "Whether the last attempt to read the configuration succeeded.",
@@ -64,6 +66,7 @@ func newReloader(inv invocation, s services) *reloader {
 			Help: "Time of the last attempt to read the configuration that succeeded.",
 		}),
 	}
+	r.current.Store(&s.opts)
 	s.reg.MustRegister(r.success, r.succeeded)
 	r.success.Set(1)
 	r.succeeded.SetToCurrentTime()
@@ -131,7 +134,8 @@ func (r *reloader) reload() (restart []string, err error) {
 		return nil, err
 	}
 	// What is known only since the port was bound stays.
-	opts.alerting.ExternalURL, opts.alertmanager.ExternalURL = r.good.alerting.ExternalURL, r.good.alertmanager.ExternalURL
+	good := r.current.Load()
+	opts.alerting.ExternalURL, opts.alertmanager.ExternalURL = good.alerting.ExternalURL, good.alertmanager.ExternalURL
 	for _, warning := range inv.config.Warnings {
 		r.log.Warn("configuration", "detail", warning)
 	}
@@ -139,12 +143,12 @@ func (r *reloader) reload() (restart []string, err error) {
 		if err := part.reload(opts); err != nil {
 			err = fmt.Errorf("reloading %s: %w", part.name, err)
 			for _, done := range r.parts[:i] {
-				err = errors.Join(err, done.reload(r.good))
+				err = errors.Join(err, done.reload(*good))
 			}
 			return nil, err
 		}
 	}
-	r.good = opts
+	r.current.Store(&opts)
 	r.look(context.Background(), inv.config)
 	return changedSettings(r.started, inv.config), nil
 }

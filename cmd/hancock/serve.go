@@ -97,7 +97,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 
 	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s))
 	reload := newReloader(inv, s)
-	server, err := newServer(s, api, reload, demo != nil)
+	server, err := newServer(ctx, s, api, reload, demo != nil)
 	if err != nil {
 		return err
 	}
