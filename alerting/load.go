@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
@@ -35,6 +36,21 @@ func Check(o Options) error {
 func Read(o Options) ([]File, error) {
 	in, err := load(o, slog.New(slog.DiscardHandler))
 	return in.texts, err
+}
+
+// LongestInterval is the longest time between two evaluations of a group that o names; that of o when it has none.
+func LongestInterval(o Options) (time.Duration, error) {
+	in, err := load(o, slog.New(slog.DiscardHandler))
+	longest := o.EvaluationInterval
+	for _, file := range in.groups {
+		if file == nil {
+			continue
+		}
+		for _, g := range file.Groups {
+			longest = max(longest, time.Duration(g.Interval))
+		}
+	}
+	return longest, err
 }
 
 // files are the rule files that exist now, each once.

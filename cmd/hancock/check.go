@@ -3,20 +3,24 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/alertmanager"
+	"github.com/cyberviser/hancock/alerting/external"
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 )
 
-// composeAndCheck returns valid options whose rule files parse. Its errors are
-// errors of usage.
+// composeAndCheck returns valid options whose rule files parse and whose
+// receivers, templates and Alertmanagers can be made. Its errors are errors of
+// usage.
 func composeAndCheck(c config.Config) (options, error) {
 	opts, err := compose(c)
 	if err == nil {
-		err = alerting.Check(opts.alerting)
+		err = errors.Join(alerting.Check(opts.alerting), alertmanager.Check(opts.alertmanager.Config), external.Check(opts.external))
 	}
 	if err != nil {
 		return opts, usageError{err}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/notifier"
 
 	"github.com/cyberviser/hancock/agent/requestlog"
+	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/alerting/external"
 	"github.com/cyberviser/hancock/alerting/history"
@@ -33,6 +34,12 @@ type notification struct {
 func openNotification(s services) (*notification, error) {
 	opts := s.opts.alertmanager
 	opts.Ledger = ledger{s.logs}
+	// What fired before a restart is not resolved before its rule had its turn.
+	longest, err := alerting.LongestInterval(s.opts.alerting)
+	if err != nil {
+		return nil, fmt.Errorf("loading rules: %w", err)
+	}
+	opts.RestoreGrace = max(opts.RestoreGrace, 3*longest)
 	inside, err := alertmanager.Open(opts, s.reg, s.log.With("component", "alertmanager"))
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Alertmanager: %w", err)
