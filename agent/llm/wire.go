@@ -214,11 +214,14 @@ func (b *Backend) ask(ctx context.Context, r chatRequest) (*http.Response, error
 // read decodes the one JSON document of an answer and closes its body.
 func read[T any](res *http.Response) (v T, err error) {
 	defer closeBody(res)
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
+	// What the backend says of the length saves growing, but is not believed.
+	const most = 16 << 10
+	var body bytes.Buffer
+	body.Grow(int(min(max(res.ContentLength, 0), most)) + bytes.MinRead)
+	if _, err := body.ReadFrom(res.Body); err != nil {
 		return v, err
 	}
-	return v, json.Unmarshal(body, &v)
+	return v, json.Unmarshal(body.Bytes(), &v)
 }
 
 func closeBody(res *http.Response) { _ = res.Body.Close() }
