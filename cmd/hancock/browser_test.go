@@ -5,8 +5,10 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,6 +120,44 @@ func TestEmptyPage(t *testing.T) {
 	b.Click("[data-refresh]")
 	b.Until(`document.querySelector("[data-panel='Total Requests (stat)'] [data-value]")?.dataset.value === "1"`)
 	b.Until(`document.querySelector("[data-first-steps]") === null`)
+	require.Empty(t, b.Complaints())
+	p.stop()
+}
+
+// TestAlertsInABrowser silences an alert of a real process where it is seen,
+// and ends the silence; a receiver that refuses is told.
+func TestAlertsInABrowser(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, switchRule(true))
+	deaf := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no", http.StatusForbidden)
+	}))
+	t.Cleanup(deaf.Close)
+	route(t, dir, deaf.URL, "10ms")
+	p := startHancock(t, dir)
+	p.eventually("the receiver has refused", func() bool {
+		_, body := p.get("/api/hancock/notifications?outcome=failed")
+		return strings.Contains(body, `"status_code":403`)
+	})
+	b := browsertest.Open(t, 1440)
+	b.Navigate(p.base + "/")
+	const row = `document.querySelector("[data-alert=Switch]")`
+	b.Until(`document.querySelector("[data-alerts]")?.dataset.alerts === "firing"`)
+	b.Click("[data-alerts]")
+	b.Until(row + `?.dataset.state === "firing"`)
+	b.Until(`document.querySelector("[data-failing=pager]")?.textContent.includes("403")`)
+	require.Equal(t, "https://example.org/switch", browsertest.Eval[string](b, row+`.querySelector("a").href`))
+	keep(t, b, "alert-fires")
+
+	b.Click("[data-silence]")
+	b.Click("form.silence button")
+	b.Until(row + `?.dataset.state === "silenced"`)
+	b.Until(`document.querySelector("[data-silenced]") !== null`)
+	keep(t, b, "alert-silenced")
+	_, body := p.get("/api/v2/alerts?filter=alertname%3DSwitch")
+	require.Contains(t, body, `"state":"suppressed"`)
+	b.Click("[data-silenced] button")
+	b.Until(row + `?.dataset.state === "firing"`)
 	require.Empty(t, b.Complaints())
 	p.stop()
 }
