@@ -43,8 +43,8 @@ type Deps struct {
 	Now func() time.Time
 	// Log is told when a check's status changes. Nil for nobody.
 	Log *slog.Logger
-	// Metrics is where the result is exposed as hancock_health_check_status.
-	// Nil for nowhere.
+	// Metrics is where the result is exposed as hancock_health_check_status,
+	// with the figures of disk and memory. Nil for nowhere.
 	Metrics prometheus.Registerer
 }
 
@@ -129,7 +129,7 @@ func New(opts Options, deps Deps) (*Checker, error) {
 	c.life, c.end = context.WithCancel(context.Background())
 	if deps.Metrics != nil {
 		if err := deps.Metrics.Register(collector{c}); err != nil {
-			return nil, fmt.Errorf("registering the health checks' metric: %w", err)
+			return nil, fmt.Errorf("registering the health checks' metrics: %w", err)
 		}
 	}
 	return c, nil

@@ -26,20 +26,38 @@ func (c *Checker) names() []string {
 	return names
 }
 
-// collector exposes the newest report. It never waits for a look: where the
-// report is too old it starts one, and the next scrape tells of that.
+// collector exposes the newest report. It asks the system nothing and never
+// waits for a look: where the report is too old it starts one, and the next
+// scrape tells of that.
 type collector struct{ c *Checker }
 
-func (collector) desc() *prometheus.Desc {
+func (collector) status() *prometheus.Desc {
 	return prometheus.NewDesc("hancock_health_check_status",
 		"Health of what the agent depends on, by check: 1 ok, 0.5 degraded, 0 error, NaN before the first look.",
 		[]string{"check"}, nil)
 }
 
-// Describe sends the metric's description.
-func (m collector) Describe(out chan<- *prometheus.Desc) { out <- m.desc() }
+func (collector) diskFree() *prometheus.Desc {
+	return prometheus.NewDesc("hancock_disk_free_bytes",
+		"Space left for users without privileges on the file system of the data folder, at the newest health check; absent while unknown.",
+		nil, nil)
+}
 
-// Collect sends one value for each check.
+func (collector) memoryAvailable() *prometheus.Desc {
+	return prometheus.NewDesc("hancock_memory_available_bytes",
+		"Memory the process could still use without swapping, a container's limits respected, at the newest health check; absent while unknown.",
+		nil, nil)
+}
+
+// Describe sends the metrics' descriptions.
+func (m collector) Describe(out chan<- *prometheus.Desc) {
+	out <- m.status()
+	out <- m.diskFree()
+	out <- m.memoryAvailable()
+}
+
+// Collect sends one value for each check, and the figures behind two of them.
+// A figure that could not be read is not sent: 0 would be a full disk.
 func (m collector) Collect(out chan<- prometheus.Metric) {
 	latest := m.c.latest.Load()
 	if age := max(m.c.opts.MetricAge, m.c.opts.CacheTTL); m.c.opts.MetricAge > 0 && !m.c.isYounger(latest, age) {
@@ -50,7 +68,15 @@ func (m collector) Collect(out chan<- prometheus.Metric) {
 		if latest != nil {
 			value = latest.report.Checks[name].Status.value()
 		}
-		out <- prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, value, name)
+		out <- prometheus.MustNewConstMetric(m.status(), prometheus.GaugeValue, value, name)
+	}
+	if latest == nil {
+		return
+	}
+	for name, desc := range map[string]*prometheus.Desc{diskCheck: m.diskFree(), memoryCheck: m.memoryAvailable()} {
+		if figure := latest.report.Checks[name].observed; figure != nil {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, figure.value)
+		}
 	}
 }
 

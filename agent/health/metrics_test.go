@@ -2,6 +2,7 @@ package health_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"math"
@@ -15,18 +16,31 @@ import (
 	"github.com/cyberviser/hancock/agent/health"
 )
 
-// scrape returns the gauge's values by check.
-func scrape(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+// gather returns the values of all gauges by name and then by check, which the
+// figures have none of.
+func gather(t *testing.T, reg *prometheus.Registry) map[string]map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()
 	require.NoError(t, err)
-	require.Len(t, families, 1)
-	require.Equal(t, "hancock_health_check_status", families[0].GetName())
-	values := map[string]float64{}
-	for _, m := range families[0].GetMetric() {
-		values[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+	values := map[string]map[string]float64{}
+	for _, family := range families {
+		of := map[string]float64{}
+		for _, m := range family.GetMetric() {
+			check := ""
+			for _, label := range m.GetLabel() {
+				check = label.GetValue()
+			}
+			of[check] = m.GetGauge().GetValue()
+		}
+		values[family.GetName()] = of
 	}
 	return values
+}
+
+// scrape returns the statuses by check.
+func scrape(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	return gather(t, reg)["hancock_health_check_status"]
 }
 
 func TestMetric(t *testing.T) {
@@ -95,6 +109,66 @@ func TestMetricOfABackendThatHangs(t *testing.T) {
 	})
 }
 
+// The figures behind the checks are there once they are known, are those of the
+// newest look, and go away with it. No scrape waits for them.
+func TestFigures(t *testing.T) {
+	type figures map[string]map[string]float64
+	figure := func(value uint64, err error) func() (uint64, error) {
+		return func() (uint64, error) { return value, err }
+	}
+	var forever chan struct{}
+	well, full, broken := figure(42<<30, nil), figure(0, nil), figure(0, errors.New("input/output error"))
+	hangs := func() (uint64, error) { <-forever; return 42 << 30, nil }
+	for _, tc := range []struct {
+		name         string
+		disk, memory func() (uint64, error)
+		want         figures
+	}{
+		{"known", well, figure(3<<30, nil), figures{"hancock_disk_free_bytes": {"": 42 << 30}, "hancock_memory_available_bytes": {"": 3 << 30}}},
+		{"below the limit", figure(1<<20, nil), figure(7, nil), figures{"hancock_disk_free_bytes": {"": 1 << 20}, "hancock_memory_available_bytes": {"": 7}}},
+		{"full is 0", full, full, figures{"hancock_disk_free_bytes": {"": 0}, "hancock_memory_available_bytes": {"": 0}}},
+		{"disk cannot be read", broken, well, figures{"hancock_memory_available_bytes": {"": 42 << 30}}},
+		{"memory cannot be read", well, broken, figures{"hancock_disk_free_bytes": {"": 42 << 30}}},
+		{"the file system hangs", hangs, well, figures{"hancock_memory_available_bytes": {"": 42 << 30}}},
+		{"nothing is known", hangs, broken, figures{}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				forever = make(chan struct{})
+				disk, memory := figure(5<<30, nil), figure(5<<30, nil)
+				d := healthy()
+				reg := prometheus.NewRegistry()
+				d.LastSample, d.Now, d.Metrics = nil, time.Now, reg
+				d.Disk = func(context.Context, string) (uint64, error) { return disk() }
+				d.Memory = func(context.Context) (uint64, error) { return memory() }
+				c, err := health.New(health.DefaultOptions(), d)
+				require.NoError(t, err)
+				next := func() figures {
+					before := time.Now()
+					got := gather(t, reg)
+					require.Equal(t, before, time.Now(), "the scrape has waited")
+					require.Contains(t, got, "hancock_health_check_status")
+					delete(got, "hancock_health_check_status")
+					time.Sleep(2 * time.Minute) // of the bubble's clock: the look ends, and grows old
+					synctest.Wait()
+					return got
+				}
+				require.Empty(t, next(), "before the first look")
+				earlier := figures{"hancock_disk_free_bytes": {"": 5 << 30}, "hancock_memory_available_bytes": {"": 5 << 30}}
+				disk, memory = tc.disk, tc.memory
+				require.Equal(t, earlier, next())
+				require.Equal(t, tc.want, next())
+				close(forever)
+				synctest.Wait()
+				disk, memory = well, well
+				next()
+				require.Equal(t, figures{"hancock_disk_free_bytes": {"": 42 << 30}, "hancock_memory_available_bytes": {"": 42 << 30}}, next())
+				require.NoError(t, c.Close())
+			})
+		})
+	}
+}
+
 func TestMetricWithoutLooks(t *testing.T) {
 	b := &backend{name: "ollama", model: "m", ids: []string{"m"}}
 	d := healthy()
@@ -108,7 +182,7 @@ func TestMetricWithoutLooks(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.Zero(t, b.asked)
 	_, err = health.New(o, d)
-	require.ErrorContains(t, err, "registering the health checks' metric")
+	require.ErrorContains(t, err, "registering the health checks' metrics")
 }
 
 func TestChangesAreLogged(t *testing.T) {

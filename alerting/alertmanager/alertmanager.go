@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -147,14 +146,14 @@ func Open(o Options, reg prometheus.Registerer, log *slog.Logger) (am *Alertmana
 		return nil, err
 	}
 	a.silencer = silence.NewSilencer(a.silences, log, eventrecorder.Recorder{})
-	a.store = newStore(filepath.Join(o.Path, alertsFile), a.silencer, a.metrics, log)
+	a.store = newStore(o, a.nflog, a.silencer, a.metrics, log)
 	a.alerts, err = mem.NewAlerts(context.Background(), o.MaintenanceInterval, 0, a.store, log,
 		eventrecorder.Recorder{}, used, featurecontrol.NoopFlags{})
 	if err != nil {
 		return nil, fmt.Errorf("making the set of alerts: %w", err)
 	}
 	a.store.alerts = a.alerts
-	if err := a.store.restore(o.RestoreGrace); err != nil {
+	if err := a.store.restore(); err != nil {
 		return nil, err
 	}
 	a.pipelines = notify.NewPipelineBuilder(used, featurecontrol.NoopFlags{}, eventrecorder.Recorder{})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -90,7 +91,8 @@ func (l *lazyAPI) apply(a *Alertmanager) {
 // serveAPI bounds what comes in, hides what must not go out, and lets an
 // answer about a silence go only when the silence is on disk.
 func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.Handler) {
-	path := strings.TrimPrefix(r.URL.Path, apiPrefix)
+	r = onePath(r)
+	what := strings.TrimPrefix(r.URL.Path, apiPrefix)
 	switch r.Method {
 	case http.MethodPost:
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
@@ -106,7 +108,7 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 			refuse(w, http.StatusBadRequest, "a list in the body holds null")
 			return
 		}
-		if path == "/alerts" {
+		if what == "/alerts" {
 			if err := checkPosted(body); err != nil {
 				refuse(w, http.StatusBadRequest, err.Error())
 				return
@@ -124,8 +126,8 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 			return
 		}
 	}
-	changesSilence := r.Method != http.MethodGet && strings.HasPrefix(path, "/silence")
-	if !changesSilence && path != "/status" {
+	changesSilence := r.Method != http.MethodGet && strings.HasPrefix(what, "/silence")
+	if !changesSilence && what != "/status" {
 		h.ServeHTTP(w, r)
 		return
 	}
@@ -139,13 +141,23 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 		}
 	}
 	body := held.body.Bytes()
-	if path == "/status" {
+	if what == "/status" {
 		body = a.current.Load().secrets.scrubJSON(body)
 	}
 	maps.Copy(w.Header(), held.header)
 	w.Header().Del("Content-Length")
 	w.WriteHeader(held.status)
 	_, _ = w.Write(body)
+}
+
+// onePath is the request with its path in the one spelling that is judged here:
+// the API takes others for the same, such as those with a slash too many.
+func onePath(r *http.Request) *http.Request {
+	u := *r.URL
+	u.Path, u.RawPath = path.Clean("/"+u.Path), ""
+	r = r.WithContext(r.Context())
+	r.URL = &u
+	return r
 }
 
 // heldAnswer keeps an answer until it may go.

@@ -142,7 +142,7 @@ func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.
 // has its groups before the API shows them. One generation at a time works.
 func (a *Alertmanager) start(g *generation) {
 	a.warn(g)
-	known := reported{a.alerts, a.nflog, a.log}
+	known := reported{a.alerts, a.store, a.nflog, a.log}
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
 		g.inhibitor, a.silencer, g.intervener, g.marker, a.nflog, nil)

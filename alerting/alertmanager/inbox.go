@@ -2,6 +2,7 @@ package alertmanager
 
 import (
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,7 +86,9 @@ func labelSet(ls labels.Labels) model.LabelSet {
 	set := make(model.LabelSet, ls.Len())
 	ls.Range(func(l labels.Label) {
 		if l.Value != "" {
-			set[model.LabelName(l.Name)] = model.LabelValue(clip(l.Value, each-len(ellipsis)))
+			// A template can cut a character in two.
+			value := strings.ToValidUTF8(l.Value, "\uFFFD")
+			set[model.LabelName(l.Name)] = model.LabelValue(clip(value, each-len(ellipsis)))
 		}
 	})
 	return set

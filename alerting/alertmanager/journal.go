@@ -73,6 +73,10 @@ func (j *journal) append(entry []byte) {
 		j.fail(err)
 	}
 	j.dirty = !j.durable
+	j.signal()
+}
+
+func (j *journal) signal() {
 	select {
 	case j.changed <- struct{}{}:
 	default:
@@ -90,25 +94,38 @@ func (j *journal) err() error {
 func (j *journal) run(stop <-chan struct{}) {
 	timer := time.NewTimer(syncDelay)
 	defer timer.Stop()
-	for {
+	for delay := syncDelay; ; {
 		select {
 		case <-stop:
 			return
 		case <-j.changed:
 		}
-		if j.err() != nil && j.heal != nil {
-			_, _ = j.heal() // append has said what is wrong
+		if !j.mended() {
+			delay = min(2*delay, maxSaveDelay)
+			j.signal() // for another try
+		} else {
+			delay = syncDelay
 		}
 		if err := j.sync(); err != nil {
 			j.fail(err)
 		}
-		timer.Reset(syncDelay)
+		timer.Reset(delay)
 		select {
 		case <-stop:
 			return
 		case <-timer.C:
 		}
 	}
+}
+
+// mended tells whether the file has all entries, if need be after a new
+// snapshot. What is wrong append has said.
+func (j *journal) mended() bool {
+	if j.err() == nil || j.heal == nil {
+		return true
+	}
+	_, err := j.heal()
+	return err == nil
 }
 
 func (j *journal) sync() error {

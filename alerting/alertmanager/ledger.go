@@ -3,6 +3,8 @@ package alertmanager
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,10 +23,15 @@ const (
 	OutcomeFailed = "failed"
 )
 
+// What an attempt may bring into a line of the log, which takes 128 KiB: of a
+// longer one the log keeps nothing that could be read back.
 const (
-	maxListedAlerts = 100
-	maxListedBytes  = 32 << 10
-	maxErrorBytes   = 2 << 10
+	maxListedAlerts  = 100
+	maxListedBytes   = 32 << 10 // of all alerts, as lineBytes counts
+	maxBriefBytes    = 16 << 10 // of the labels of one alert, or of a group
+	maxBriefValue    = 256      // bytes of a value in a set that is larger
+	maxGroupKeyBytes = 4 << 10
+	maxErrorBytes    = 2 << 10
 )
 
 // Attempt is one try to notify a receiver through one integration.
@@ -82,24 +89,65 @@ func (r *recorder) describe(ctx context.Context, alerts []*alert.Alert) Attempt 
 		Receiver: r.receiver, Integration: r.inner.String(), Kind: r.inner.Name(),
 		Alerts: []AttemptAlert{}, AlertsTotal: len(alerts),
 	}
-	a.GroupKey, _ = notify.GroupKey(ctx)
+	key, _ := notify.GroupKey(ctx)
+	a.GroupKey = clip(key, maxGroupKeyBytes)
 	if labels, ok := notify.GroupLabels(ctx); ok {
-		a.GroupLabels = plain(labels)
+		a.GroupLabels, _ = brief(labels)
 	}
 	if reason, ok := notify.NotificationReason(ctx); ok {
 		a.Reason = reason.String()
 	}
 	size := 0
-	for _, al := range alerts {
-		for n, v := range al.Labels {
-			size += len(n) + len(v)
-		}
-		if len(a.Alerts) == maxListedAlerts || size > maxListedBytes && len(a.Alerts) > 0 {
+	for _, al := range alerts[:min(len(alerts), maxListedAlerts)] {
+		labels, bytes := brief(al.Labels)
+		if size += bytes; size > maxListedBytes {
 			break
 		}
-		a.Alerts = append(a.Alerts, AttemptAlert{al.Fingerprint().String(), plain(al.Labels), string(al.Status())})
+		a.Alerts = append(a.Alerts, AttemptAlert{al.Fingerprint().String(), labels, string(al.Status())})
 	}
 	return a
+}
+
+// brief is labels as a line has room for them, and how much they take: of a set
+// that is too large the values are shortened, and what is still too much is
+// left out. The name of an alert comes first.
+func brief(labels model.LabelSet) (map[string]string, int) {
+	const around = 6 // quotes, colon and comma
+	size := 0
+	for n, v := range labels {
+		size += lineBytes(string(n)) + lineBytes(string(v)) + around
+	}
+	if size <= maxBriefBytes {
+		return plain(labels), size
+	}
+	names := slices.Sorted(maps.Keys(labels))
+	if i := slices.Index(names, model.AlertNameLabel); i > 0 {
+		names = slices.Insert(slices.Delete(names, i, i+1), 0, model.AlertNameLabel)
+	}
+	m := map[string]string{}
+	size = 0
+	for _, n := range names {
+		v := clip(string(labels[n]), maxBriefValue)
+		if bytes := lineBytes(string(n)) + lineBytes(v) + around; size+bytes <= maxBriefBytes {
+			m[string(n)] = v
+			size += bytes
+		}
+	}
+	return m, size
+}
+
+// lineBytes is how long a text may become in a line of JSON.
+func lineBytes(s string) int {
+	size := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c == '"', c == '\\', c == '<', c == '>', c == '&', c == 0x7f:
+			size += 5
+		case c > 0x7f:
+			size++
+		}
+	}
+	return size
 }
 
 func (r *recorder) write(ctx context.Context, a *Attempt) {

@@ -102,6 +102,7 @@ func (a *Alertmanager) compactNotificationLog() (int64, error) {
 // others would be told as resolved a second time.
 type reported struct {
 	*mem.Alerts
+	store *store
 	nflog *nflog.Log
 	log   *slog.Logger
 }
@@ -109,6 +110,7 @@ type reported struct {
 // SlurpAndSubscribe implements provider.Alerts.
 func (r reported) SlurpAndSubscribe(name string) ([]*alert.Alert, provider.AlertIterator) {
 	alerts, it := r.Alerts.SlurpAndSubscribe(name)
+	alerts = r.store.withOwed(alerts)
 	if !slices.ContainsFunc(alerts, (*alert.Alert).Resolved) {
 		return alerts, it
 	}

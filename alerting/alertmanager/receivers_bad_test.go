@@ -127,7 +127,7 @@ func TestReceiversMisbehave(t *testing.T) {
 		receiver := strings.ReplaceAll(test.name, " ", "-")
 		timeout := "10s"
 		if strings.HasPrefix(test.name, "hangs") {
-			timeout = "200ms"
+			timeout = "1s"
 		}
 		routes = append(routes, "  - {receiver: "+receiver+", continue: true}")
 		receivers = append(receivers, "- name: "+receiver, "  webhook_configs: [{url: '"+test.address+"', timeout: "+timeout+"}]")

@@ -150,7 +150,7 @@ func TestReceiversEmailServerThatHangs(t *testing.T) {
 			other := newReceiver(t)
 			s := newStation(t, mailTo(quickly, address, mailPassword, test.more+`
   webhook_configs:
-  - url: `+other.URL), func(o *alertmanager.Options) { o.AttemptTimeout = 100 * time.Millisecond })
+  - url: `+other.URL), func(o *alertmanager.Options) { o.AttemptTimeout = time.Second })
 			s.Send(alertOf("HancockDown", "critical"))
 			next(t, accepted)
 			other.next(t)

@@ -6,19 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/provider/mem"
 	"github.com/prometheus/common/model"
 )
 
 const (
 	// saveDelay is the time between two saves: the first change is saved at
-	// once, what follows is collected.
-	saveDelay = 500 * time.Millisecond
+	// once, what follows is collected. While saving fails it becomes longer.
+	saveDelay    = 500 * time.Millisecond
+	maxSaveDelay = time.Minute
 	// lookDelay is how often the file is compared with the alerts that ended
 	// because their time is up.
 	lookDelay = 15 * time.Second
@@ -29,17 +33,28 @@ const (
 // as the callback of the set, under the set's lock.
 type store struct {
 	path    string
+	grace   time.Duration // see Options.RestoreGrace
 	alerts  *mem.Alerts
+	nflog   *nflog.Log
 	next    mem.AlertStoreCallback
 	metrics *metrics
 	log     *slog.Logger
 
-	mu      sync.Mutex
-	known   map[model.Fingerprint]bool // whether it has ended
+	mu    sync.Mutex
+	known map[model.Fingerprint]seen
+	// owed are alerts that have ended and left the set, of which some receiver
+	// still believes that they fire: it could not be told for so long.
+	owed    map[model.Fingerprint]*alert.Alert
 	changed chan struct{}
 
 	saving sync.Mutex
 	ended  int // alerts that had ended at the last save; under saving
+}
+
+// seen is what is known of an alert without asking the set.
+type seen struct {
+	ended bool
+	end   time.Time
 }
 
 // savedAlerts is the content of the file.
@@ -61,10 +76,10 @@ type savedAlert struct {
 
 const savedVersion = 1
 
-func newStore(path string, next mem.AlertStoreCallback, m *metrics, log *slog.Logger) *store {
+func newStore(o Options, l *nflog.Log, next mem.AlertStoreCallback, m *metrics, log *slog.Logger) *store {
 	return &store{
-		path: path, next: next, metrics: m, log: log,
-		known: map[model.Fingerprint]bool{}, changed: make(chan struct{}, 1),
+		path: filepath.Join(o.Path, alertsFile), grace: o.RestoreGrace, nflog: l, next: next, metrics: m, log: log,
+		known: map[model.Fingerprint]seen{}, owed: map[model.Fingerprint]*alert.Alert{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -76,10 +91,15 @@ func (s *store) PostStore(a *alert.Alert, existing bool) {
 	s.next.PostStore(a, existing)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ended, known := s.known[a.Fingerprint()]
-	s.known[a.Fingerprint()] = a.Resolved()
-	// That an alert goes on is not saved: a restart moves its end anyway.
-	if !known || ended != a.Resolved() {
+	now, fp := time.Now(), a.Fingerprint()
+	before, known := s.known[fp]
+	s.known[fp] = seen{a.ResolvedAt(now), a.EndsAt}
+	delete(s.owed, fp)
+	// That an alert goes on is not saved, since a restart moves its end anyway,
+	// unless somebody gave it an end that is farther away.
+	far := func(t time.Time) bool { return t.After(now.Add(s.grace)) }
+	moved := !before.end.Equal(a.EndsAt) && (far(before.end) || far(a.EndsAt))
+	if !known || before.ended != a.ResolvedAt(now) || moved {
 		s.signal()
 	}
 }
@@ -90,11 +110,41 @@ func (s *store) PostDelete(a *alert.Alert) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.known, a.Fingerprint())
+	s.owed[a.Fingerprint()] = a
 	s.signal()
 }
 
-// PostGC implements mem.AlertStoreCallback.
-func (s *store) PostGC(fps model.Fingerprints) { s.next.PostGC(fps) }
+// PostGC implements mem.AlertStoreCallback. It comes after PostDelete.
+func (s *store) PostGC(fps model.Fingerprints) {
+	s.next.PostGC(fps)
+	firing, err := firingForReceivers(s.nflog)
+	if err != nil {
+		s.log.Error("reading the notification log failed; alerts that ended are kept", "error", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.owed, func(_ model.Fingerprint, a *alert.Alert) bool { return !firing[alertHash(a.Labels)] })
+}
+
+// withOwed adds to the alerts of the set those that are owed.
+func (s *store) withOwed(alerts []*alert.Alert) []*alert.Alert {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.owed) == 0 {
+		return alerts
+	}
+	here := make(map[model.Fingerprint]bool, len(alerts))
+	for _, a := range alerts {
+		here[a.Fingerprint()] = true
+	}
+	for fp, a := range s.owed {
+		if !here[fp] {
+			alerts = append(alerts, a)
+		}
+	}
+	return alerts
+}
 
 func (s *store) signal() {
 	select {
@@ -107,7 +157,7 @@ func (s *store) signal() {
 func (s *store) run(stop <-chan struct{}) {
 	look := time.NewTicker(lookDelay)
 	defer look.Stop()
-	for {
+	for delay := saveDelay; ; {
 		select {
 		case <-stop:
 			return
@@ -119,10 +169,14 @@ func (s *store) run(stop <-chan struct{}) {
 		}
 		if err := s.save(); err != nil {
 			s.metrics.saveErrors.WithLabelValues(alertsFile).Inc()
-			s.log.Error("the active alerts are not on disk; a crash would forget what changed", "error", err)
+			delay = min(2*delay, maxSaveDelay)
+			s.log.Error("the active alerts are not on disk; a crash would forget what changed",
+				"error", err, "next_try_in", delay.String())
 			s.signal()
+		} else {
+			delay = saveDelay
 		}
-		pause := time.NewTimer(saveDelay)
+		pause := time.NewTimer(delay)
 		select {
 		case <-stop:
 			pause.Stop()
@@ -161,10 +215,13 @@ func (s *store) save() error {
 	defer s.saving.Unlock()
 	saved := savedAlerts{Version: savedVersion, SavedAt: time.Now(), Alerts: []savedAlert{}}
 	s.ended = 0
-	for _, a := range s.list() {
+	alerts := s.list()
+	for _, a := range alerts {
 		if a.ResolvedAt(saved.SavedAt) {
 			s.ended++
 		}
+	}
+	for _, a := range s.withOwed(alerts) {
 		saved.Alerts = append(saved.Alerts, savedAlert{
 			a.Labels, a.Annotations, a.StartsAt, a.EndsAt, a.UpdatedAt, a.GeneratorURL, a.Timeout,
 		})
@@ -178,7 +235,7 @@ func (s *store) save() error {
 
 // restore puts back what the file has. What fired then goes on to do so for
 // the grace, within which its rule is evaluated again.
-func (s *store) restore(grace time.Duration) error {
+func (s *store) restore() error {
 	removeLeftovers(s.path)
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -187,7 +244,7 @@ func (s *store) restore(grace time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("reading the active alerts: %w", err)
 	}
-	alerts, err := parseAlerts(data, time.Now(), grace)
+	alerts, err := parseAlerts(data, time.Now(), s.grace)
 	if err != nil {
 		aside, moved := moveAside(s.path)
 		if moved != nil {
@@ -212,6 +269,14 @@ func parseAlerts(data []byte, now time.Time, grace time.Duration) ([]*alert.Aler
 	}
 	if saved.Version != savedVersion {
 		return nil, fmt.Errorf("the active alerts are in version %d, known is %d", saved.Version, savedVersion)
+	}
+	// A clock that was set back must not make them last until it is there again.
+	if ahead := saved.SavedAt.Sub(now); ahead > 0 {
+		saved.SavedAt = now
+		for i := range saved.Alerts {
+			s := &saved.Alerts[i]
+			s.StartsAt, s.EndsAt, s.UpdatedAt = s.StartsAt.Add(-ahead), s.EndsAt.Add(-ahead), s.UpdatedAt.Add(-ahead)
+		}
 	}
 	alerts := make([]*alert.Alert, 0, len(saved.Alerts))
 	for _, s := range saved.Alerts {

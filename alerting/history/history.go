@@ -27,9 +27,9 @@ const (
 	maxEpisodes = 50_000
 	// maxAttempts bounds how many notifications are looked at for one answer.
 	maxAttempts = 5000
-	// gap is how far two samples of one series may lie apart: beyond it nobody knows what the alert did. It is
-	// Prometheus' lookback.
-	gap = 5 * time.Minute
+	// leastGap is how far two samples of one series may lie apart: beyond it nobody knows what the alert did. It is
+	// Prometheus' lookback. Of a rule that is evaluated rarely, it is two of its intervals.
+	leastGap = 5 * time.Minute
 )
 
 // Episode is one time that an alert fired: from its first sample in the state firing until it was resolved or not
@@ -41,6 +41,8 @@ type Episode struct {
 	// ActiveSince is when the expression became true; zero where the store does not know it any more.
 	ActiveSince time.Time `json:"active_since,omitzero"`
 	StartedAt   time.Time `json:"started_at"`
+	// StartedEarlier says that it fired already when the time that was looked at began.
+	StartedEarlier bool `json:"started_earlier,omitempty"`
 	// EndedAt is zero while the alert fires.
 	EndedAt time.Time `json:"ended_at,omitzero"`
 	// Lost says that the end is only where the samples end: the process was not watching.
@@ -48,6 +50,10 @@ type Episode struct {
 	DurationSeconds float64        `json:"duration_seconds"`
 	Silences        []Silence      `json:"silences"`
 	Notifications   []Notification `json:"notifications"`
+	// NotificationsSince is set when there are more notifications than are looked at: those before it are left out.
+	NotificationsSince time.Time `json:"notifications_since,omitzero"`
+
+	next time.Time // When the alert fired again; zero when it has not.
 }
 
 // Silence is one that matched the alert within its time.
@@ -83,6 +89,8 @@ type Sources struct {
 	Storage storage.Queryable
 	// ExternalLabels are those that alerts get on the way to the Alertmanager, where they do not have them; nil is none.
 	ExternalLabels func() labels.Labels
+	// Interval is how often the rules of an alert are evaluated, 0 where that is not known; nil knows of none.
+	Interval func(alert string) time.Duration
 	// Silences are all that are known, also expired ones, that match labels.
 	Silences func(labels map[string]string) ([]Silence, error)
 	// Attempts are those of a time, newest first, at most limit. nil where no ledger is kept.
@@ -98,6 +106,9 @@ type History struct{ Sources }
 func New(s Sources) *History {
 	if s.Now == nil {
 		s.Now = time.Now
+	}
+	if s.Interval == nil {
+		s.Interval = func(string) time.Duration { return 0 }
 	}
 	if s.ExternalLabels == nil {
 		s.ExternalLabels = func() labels.Labels { return labels.EmptyLabels() }
@@ -138,7 +149,9 @@ func (h *History) Episodes(ctx context.Context, q Query) (episodes []Episode, mo
 func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool, err error) {
 	// What fired before From and goes on is told from where its samples begin, as far as one more day tells.
 	from := q.From.Add(-DefaultRange)
-	querier, err := h.Storage.Querier(from.UnixMilli(), q.To.UnixMilli())
+	// And to now, as only what came later tells how it went on.
+	now := h.Now()
+	querier, err := h.Storage.Querier(from.UnixMilli(), now.UnixMilli())
 	if err != nil {
 		return nil, false, fmt.Errorf("reading the alerts: %w", err)
 	}
@@ -160,19 +173,25 @@ func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool
 	for set.Next() {
 		series := set.At()
 		samples = series.Iterator(samples)
-		spans, err := firing(samples, h.Now())
+		gap := max(leastGap, 2*h.Interval(series.Labels().Get(model.AlertNameLabel)))
+		spans, err := firing(samples, now, gap)
 		if err != nil {
 			return nil, false, fmt.Errorf("reading the alerts: %w", err)
 		}
 		ls := labels.NewBuilder(series.Labels()).Del(model.MetricNameLabel, "alertstate").Labels()
-		for _, s := range spans {
+		for i, s := range spans {
 			if s.start.After(q.To) || !s.end.IsZero() && s.end.Before(q.From) {
 				continue
 			}
 			if len(found) == maxEpisodes {
 				return found, true, nil
 			}
-			found = append(found, h.episode(ls, s, active[ls.Hash()]))
+			e := h.episode(ls, s, active[ls.Hash()])
+			e.StartedEarlier = s.start.Sub(from) < gap && e.ActiveSince.Before(from)
+			if i+1 < len(spans) {
+				e.next = spans[i+1].start
+			}
+			found = append(found, e)
 		}
 	}
 	if err := set.Err(); err != nil {
@@ -217,8 +236,9 @@ type span struct {
 	lost       bool
 }
 
-// firing are the times in which the samples say that an alert fired.
-func firing(samples chunkenc.Iterator, now time.Time) ([]span, error) {
+// firing are the times in which the samples say that an alert fired. Samples that lie further apart than gap are of
+// two such times.
+func firing(samples chunkenc.Iterator, now time.Time, gap time.Duration) ([]span, error) {
 	var spans []span
 	var last int64 // of the span that is open
 	open := false
@@ -312,24 +332,39 @@ func (h *History) told(ctx context.Context, q Query, episodes []Episode) error {
 	if h.Attempts == nil || len(episodes) == 0 {
 		return nil
 	}
-	from, by := q.From, make(map[string][]int)
+	from, to, by := q.From, time.Time{}, make(map[string][]int)
 	for i, e := range episodes { // the newest first
+		switch {
+		case e.next.IsZero():
+			to = h.Now()
+		case e.next.After(to):
+			to = e.next
+		}
 		by[e.Fingerprint] = append(by[e.Fingerprint], i)
 		if e.StartedAt.Before(from) {
 			from = e.StartedAt
 		}
 	}
-	attempts, err := h.Attempts(ctx, from, h.Now(), maxAttempts)
+	attempts, err := h.Attempts(ctx, from, to, maxAttempts)
 	if err != nil {
 		return err
+	}
+	if len(attempts) == maxAttempts {
+		oldest := attempts[len(attempts)-1].Time
+		for i := range episodes {
+			if episodes[i].StartedAt.Before(oldest) {
+				episodes[i].NotificationsSince = oldest
+			}
+		}
 	}
 	for _, a := range slices.Backward(attempts) {
 		for fingerprint, status := range a.Statuses {
 			for _, i := range by[fingerprint] {
-				if !a.Time.Before(episodes[i].StartedAt) {
+				e := &episodes[i]
+				if !a.Time.Before(e.StartedAt) && (e.next.IsZero() || a.Time.Before(e.next)) {
 					n := a.Notification
 					n.Status = status
-					episodes[i].Notifications = append(episodes[i].Notifications, n)
+					e.Notifications = append(e.Notifications, n)
 					break
 				}
 			}

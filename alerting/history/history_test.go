@@ -107,6 +107,75 @@ func TestEpisodes(t *testing.T) {
 	require.True(t, d.Lost, "nobody watched it end")
 }
 
+// TestThePast asks for a time that is over: what came after it still tells how the alerts went on.
+func TestThePast(t *testing.T) {
+	s := sources(t)
+	var fingerprint string
+	s.Attempts = func(context.Context, time.Time, time.Time, int) ([]history.Attempt, error) {
+		told := func(minutes float64) history.Attempt {
+			return history.Attempt{Notification: history.Notification{Time: at(minutes)}, Statuses: map[string]string{fingerprint: "firing"}}
+		}
+		return []history.Attempt{told(12), told(2)}, nil
+	}
+	h := history.New(s)
+	past := history.Query{From: at(0), To: at(3), Alert: "A", Limit: 10}
+	episodes, _, err := h.Episodes(t.Context(), past)
+	require.NoError(t, err)
+	fingerprint = episodes[0].Fingerprint
+	episodes, _, err = h.Episodes(t.Context(), past)
+	require.NoError(t, err)
+	require.Len(t, episodes, 1)
+	require.Equal(t, at(5), episodes[0].EndedAt, "it fired beyond the time")
+	require.False(t, episodes[0].Lost)
+	require.False(t, episodes[0].StartedEarlier)
+	require.Len(t, episodes[0].Notifications, 1, "the other one is of the next time that it fired")
+	require.Equal(t, at(2), episodes[0].Notifications[0].Time)
+
+	episodes, _, err = h.Episodes(t.Context(), history.Query{From: at(7), To: at(20), Alert: "B", Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, episodes, 1)
+	require.True(t, episodes[0].EndedAt.IsZero(), "it fires to this day")
+
+	day := 24 * time.Hour
+	episodes, _, err = h.Episodes(t.Context(), history.Query{From: at(20).Add(day), To: at(60).Add(day), Alert: "B", Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, episodes, 1)
+	require.True(t, episodes[0].StartedEarlier)
+}
+
+// TestRareEvaluation has a rule that is evaluated each ten minutes.
+func TestRareEvaluation(t *testing.T) {
+	s := history.Sources{
+		Storage: promqltest.LoadedStorage(t, "load 10m\n  ALERTS{alertname=\"A\", alertstate=\"firing\"} 1x4 _x3 1x2\n"),
+		Now:     func() time.Time { return at(105) },
+	}
+	count := func() int {
+		episodes, _, err := history.New(s).Episodes(t.Context(), history.Query{From: at(0), To: at(105), Limit: 10})
+		require.NoError(t, err)
+		return len(episodes)
+	}
+	require.Equal(t, 8, count(), "each sample stands alone when the interval is not known")
+	s.Interval = func(string) time.Duration { return 10 * time.Minute }
+	require.Equal(t, 2, count())
+}
+
+// TestManyNotifications has more of them than are looked at.
+func TestManyNotifications(t *testing.T) {
+	s := sources(t)
+	s.Attempts = func(_ context.Context, _, _ time.Time, limit int) ([]history.Attempt, error) {
+		attempts := make([]history.Attempt, limit)
+		for i := range attempts {
+			attempts[i].Time = at(60 - float64(i)/100)
+		}
+		return attempts, nil
+	}
+	episodes, _, err := history.New(s).Episodes(t.Context(), history.Query{From: at(0), To: at(60), Alert: "A", Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, episodes, 2)
+	require.True(t, episodes[0].NotificationsSince.IsZero(), "it began later")
+	require.WithinDuration(t, at(60-49.99), episodes[1].NotificationsSince, time.Millisecond)
+}
+
 func TestEpisodesOfAQuery(t *testing.T) {
 	h := history.New(sources(t))
 	for _, tc := range []struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
+	"github.com/prometheus/prometheus/rules"
 
 	"github.com/cyberviser/hancock/agent/requestlog"
 	"github.com/cyberviser/hancock/alerting"
@@ -158,6 +159,7 @@ func newHistory(s services) *history.History {
 	return history.New(history.Sources{
 		Storage:        s.db.Queryable(),
 		ExternalLabels: func() labels.Labels { return *s.notification.labels.Load() },
+		Interval:       func(alert string) time.Duration { return longestInterval(s.rules.RuleGroups(), alert) },
 		Silences: func(set map[string]string) ([]history.Silence, error) {
 			found, err := s.notification.inside.Silences(set)
 			silences := make([]history.Silence, len(found))
@@ -187,4 +189,14 @@ func newHistory(s services) *history.History {
 			return attempts, err
 		},
 	})
+}
+
+// longestInterval is the longest one of the groups that can raise the alert.
+func longestInterval(groups []*rules.Group, alert string) (longest time.Duration) {
+	for _, g := range groups {
+		if slices.ContainsFunc(g.AlertingRules(), func(r *rules.AlertingRule) bool { return r.Name() == alert }) {
+			longest = max(longest, g.Interval())
+		}
+	}
+	return longest
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -312,4 +313,36 @@ func TestCommandsOfAlerting(t *testing.T) {
 	status, _, errs = hancock("alert", "test")
 	require.Equal(t, 1, status)
 	require.Contains(t, errs, "is hancock running there?")
+}
+
+// TestReloadsThatMustNotHappen loses the configuration file, and asks for
+// reloads before and after there is something to reload.
+func TestReloadsThatMustNotHappen(t *testing.T) {
+	dir, model := t.TempDir(), newFakeModel(t)
+	configure(t, dir, model.url, switchRule(true))
+	p := startHancock(t, dir)
+	file := filepath.Join(dir, "hancock.yml")
+	good, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(file))
+	code, body := p.post("/-/reload", "")
+	require.Equal(t, http.StatusInternalServerError, code, body)
+	require.Contains(t, body, "hancock.yml is not there any more")
+	_, body = p.get("/api/v1/rules")
+	require.Contains(t, body, "Switch", "the last good rules go on")
+	retention := strings.Replace(string(good), "alerting: {", "alerting: {retention: 10h, ", 1)
+	require.NoError(t, os.WriteFile(file, []byte(retention), 0o600))
+	code, body = p.post("/-/reload", "")
+	require.Equal(t, http.StatusOK, code, body)
+	require.Contains(t, body, `"need_restart":["alerting.retention"]`)
+
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for p.cmd.Process.Signal(syscall.SIGHUP) == nil {
+			runtime.Gosched()
+		}
+	}()
+	require.NotContains(t, p.stop(), "DATA RACE")
+	<-stopped
 }

@@ -7,12 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/signal"
 	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -34,8 +32,12 @@ type reloader struct {
 	// look warns of what is valid but of no use.
 	look func(context.Context, config.Config)
 	log  *slog.Logger
+	// hangups are the signals that ask for a reload.
+	hangups <-chan os.Signal
 
 	mu sync.Mutex
+	// file is the last good configuration's, empty when there was none.
+	file string
 	// current are the options of the last good configuration, set under mu.
 	current atomic.Pointer[options]
 	// started is the configuration of the start: what of it cannot be taken
@@ -52,8 +54,9 @@ type reloadable struct {
 	reload func(options) error
 }
 
-func newReloader(inv invocation, s services) *reloader {
+func newReloader(inv invocation, s services, hangups <-chan os.Signal) *reloader {
 	r := &reloader{
+		hangups: hangups, file: inv.configFile,
 		load: inv.again, parts: s.reloadables(),
 		look: func(ctx context.Context, c config.Config) { warnOfRules(ctx, s, c) },
 		log:  s.log.With("component", "configuration"), started: inv.config,
@@ -97,14 +100,11 @@ func (r *reloader) serve(c echo.Context) error {
 // run reloads at each SIGHUP until ctx is done.
 func (r *reloader) run(ctx context.Context) error {
 	r.look(ctx, r.started)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	defer signal.Stop(signals)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-signals:
+		case <-r.hangups:
 			_, _ = r.reload() // logged
 		}
 	}
@@ -129,6 +129,10 @@ func (r *reloader) reload() (restart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.file != "" && inv.configFile == "" {
+		// Without it everything would be as by default, and nobody would be told any more.
+		return nil, fmt.Errorf("%s is not there any more", r.file)
+	}
 	opts, err := composeAndCheck(inv.config)
 	if err != nil {
 		return nil, err
@@ -149,6 +153,7 @@ func (r *reloader) reload() (restart []string, err error) {
 		}
 	}
 	r.current.Store(&opts)
+	r.file = inv.configFile
 	r.look(context.Background(), inv.config)
 	return changedSettings(r.started, inv.config), nil
 }
@@ -170,6 +175,9 @@ func changedSettings(old, now config.Config) []string {
 				changed = append(changed, s.name+"."+a.Type().Field(i).Tag.Get("yaml"))
 			}
 		}
+	}
+	if old.Alerting.Retention != now.Alerting.Retention {
+		changed = append(changed, "alerting.retention")
 	}
 	was, is := prometheusSettings(old.Prometheus), prometheusSettings(now.Prometheus)
 	for name := range is {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/version"
@@ -34,6 +37,10 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if err != nil {
 		return err
 	}
+	// A SIGHUP that nobody listens for would end the process, also on its way up or down.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	parts := background{fail: fail, patience: opts.stopParts}
@@ -96,7 +103,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	defer closing(&err, "health checks", s.health.Close)
 
 	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s))
-	reload := newReloader(inv, s)
+	reload := newReloader(inv, s, hangups)
 	server, err := newServer(ctx, s, api, reload, demo != nil)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -138,6 +139,38 @@ func TestLoadErrors(t *testing.T) {
 	}
 	_, err := Load(filepath.Join(t.TempDir(), "missing.yml"), defaults())
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// TestWrongAddressesAreNotShown writes addresses that cannot be parsed and that
+// have secrets in them.
+func TestWrongAddressesAreNotShown(t *testing.T) {
+	for _, tc := range []struct{ name, address, want string }{
+		{"escape", "https://hooks.example.org/services/sesame%zz", `parse "https://hooks.example.org/...": invalid URL escape "%zz"`},
+		{"control character", `http://localhost:9\x7f/sesame?token=sesame`, `parse "...": net/url: invalid control character in URL`},
+		{"port", "http://user:sesame@localhost:x/", `parse "...": invalid port after host`},
+		{"password with a slash", "http://user:sesame/x@localhost/%zz", `parse "...": invalid port after host`},
+		{"no scheme", "_sesame:hooks", `parse "...": first path segment in URL cannot contain colon`},
+		{"password with a space", "http://user:se same\\\"sesame@localhost/", `parse "...": net/url: invalid userinfo`},
+	} {
+		for _, section := range []string{
+			"alertmanager:\n  route: {receiver: a}\n  receivers: [{name: a, webhook_configs: [{url: \"%s\"}]}]\n",
+			"prometheus:\n  remote_write: [{url: \"%s\"}]\n",
+		} {
+			t.Run(tc.name, func(t *testing.T) {
+				_, err := Load(write(t, t.TempDir(), "hancock.yml", fmt.Sprintf(section, tc.address)), defaults())
+				require.ErrorContains(t, err, tc.want)
+				require.NotContains(t, err.Error(), "sesame")
+			})
+		}
+	}
+}
+
+func TestRuleFilesThatAreNotThere(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.rules.yml", "groups: []\n")
+	c, err := Load(write(t, dir, "hancock.yml", "prometheus: {rule_files: ['*.rules.yml', 'ruels/*.yml']}\n"), defaults())
+	require.NoError(t, err)
+	require.Equal(t, []string{"prometheus.rule_files: no file is like " + filepath.Join(dir, "ruels/*.yml")}, c.Warnings)
 }
 
 func TestEnvironment(t *testing.T) {

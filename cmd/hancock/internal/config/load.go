@@ -105,6 +105,11 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	}
 	c.Prometheus = p
 	c.RuleFiles = p.RuleFiles
+	for _, pattern := range c.RuleFiles {
+		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 && strings.ContainsAny(pattern, `*?[\`) {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.rule_files: no file is like %s", pattern))
+		}
+	}
 	c.applyRetention(p)
 	var written map[string]yaml.Node
 	if err := errors.Join(yaml.Unmarshal([]byte(s.text), &written), c.applyGlobals(s.text)); err != nil {
@@ -261,7 +266,25 @@ var (
 	lineNumber   = regexp.MustCompile(`(?s)^(?:yaml: )?(?:unmarshal errors:\s*)?line (\d+): (.*)$`)
 	unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
 	wrongType    = regexp.MustCompile("cannot unmarshal !!(\\w+) (`[^`]*` )?into (\\S+)")
+	// What net/url says of an address that it cannot parse: all of it, and what it takes for the port.
+	wrongURL = regexp.MustCompile(`parse "((?:[^"\\]|\\.)*)": (?:invalid port "(?:[^"\\]|\\.)*")?`)
+	urlHost  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.-]+(?::\d+)?)(?:[/?#]|$)`)
 )
+
+// withoutAddress leaves the host of an address that could not be parsed. The
+// rest may be a secret, as that of a webhook is.
+func withoutAddress(message string) string {
+	m := wrongURL.FindStringSubmatch(message)
+	host := "..."
+	if h := urlHost.FindStringSubmatch(m[1]); h != nil {
+		host = h[1] + "/..."
+	}
+	what := ""
+	if strings.Contains(m[0], `": invalid port`) {
+		what = "invalid port"
+	}
+	return fmt.Sprintf("parse %q: %s", host, what)
+}
 
 // place turns an error of a YAML library into one line: file:line: what.
 func place(path, section string, err error) error {
@@ -270,6 +293,7 @@ func place(path, section string, err error) error {
 	if m := lineNumber.FindStringSubmatch(message); m != nil {
 		where, message = path+":"+m[1], m[2]
 	}
+	message = wrongURL.ReplaceAllStringFunc(message, withoutAddress)
 	message = unknownField.ReplaceAllString(message, `unknown field "$1"`)
 	message = wrongType.ReplaceAllString(message, "a $1 ${2}where a $3 is wanted")
 	lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' })

@@ -1,0 +1,69 @@
+package alertmanager_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/require"
+)
+
+// Alertmanager's router takes more than one spelling of a path; none of them
+// leads past the bounds.
+func TestAPIBoundsUnderOtherSpellings(t *testing.T) {
+	am, _ := open(t, t.TempDir(), `
+route: {receiver: hook}
+receivers: [{name: hook, webhook_configs: [{url: 'http://127.0.0.1:1/', http_config: {http_headers: {X-Token: {values: [open-secret]}}}}]}]
+`)
+	body := `[{"labels":{"alertname":"A","x":"` + strings.Repeat("v", 20<<10) + `"}}]`
+	for _, path := range []string{"/alerts", "/alerts/", "//alerts", "/./alerts", "/x/../alerts", "/%61lerts"} {
+		w := call(am, http.MethodPost, "/api/v2"+path, body)
+		require.NotEqual(t, http.StatusOK, w.Code, path)
+	}
+	require.JSONEq(t, "[]", call(am, http.MethodGet, "/api/v2/alerts", "").Body.String(), "nothing was taken")
+	for _, path := range []string{"/status", "/status/", "//status", "/./status", "/x/../status", "/%73tatus"} {
+		require.NotContains(t, call(am, http.MethodGet, "/api/v2"+path, "").Body.String(), "open-secret", path)
+	}
+}
+
+// The log takes lines of 128 KiB; a longer one would be missing from the ledger.
+func TestAttemptsFitIntoALine(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	text := strings.Replace(quick(h.URL), "[alertname]", "['...']", 1)
+	am, l := open(t, t.TempDir(), text)
+	pairs := []string{"alertname", "Huge"}
+	for i := range 7 {
+		pairs = append(pairs, "l"+strconv.Itoa(i), strings.Repeat("<&\x01\"", 2000))
+	}
+	am.Send(firing(pairs...))
+	h.next(t)
+	require.Eventually(t, func() bool { return len(l.attempts(t)) == 1 }, 5*time.Second, 5*time.Millisecond)
+	a := l.attempts(t)[0]
+	require.Equal(t, "Huge", a.Alerts[0].Labels["alertname"])
+	require.Equal(t, "Huge", a.GroupLabels["alertname"])
+	require.Len(t, a.Alerts[0].Fingerprint, 16)
+	for line := range strings.Lines(l.String()) {
+		require.Less(t, len(line), 128<<10)
+	}
+	_, err := json.Marshal(a)
+	require.NoError(t, err)
+}
+
+// A template can cut a text in the middle of a character. Alertmanager would
+// get it mended, since JSON holds nothing else.
+func TestTextsThatAreNotUTF8(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	am, _ := open(t, t.TempDir(), quick(h.URL))
+	a := firing("alertname", "Cut", "host", "m\xc3")
+	a.Annotations = labels.FromStrings("summary", "caf\xc3 is down")
+	am.Send(a)
+	m := h.next(t)
+	require.Equal(t, "caf\ufffd is down", m.Alerts[0].Annotations["summary"])
+	require.Equal(t, "m\ufffd", m.Alerts[0].Labels["host"])
+}
