@@ -257,7 +257,7 @@ function cut(rows) {
 
 /** @param {Attempt} attempt */
 function errorOf(attempt) {
-  return clip(attempt.error || (attempt.status_code ? `HTTP ${attempt.status_code}` : "no reason given")).replace(/\.$/, "");
+  return clip((attempt.error || (attempt.status_code ? `HTTP ${attempt.status_code}` : "no reason given")).trim()).replace(/\.$/, "");
 }
 
 /** @param {string} time */
