@@ -154,6 +154,9 @@ func Run(ctx context.Context, s Storage, r Request, progress func(Progress)) (_ 
 		return nil, err
 	}
 	begun := time.Now()
+	if err := x.noteDowntime(ctx); err != nil {
+		return nil, err
+	}
 	if err := x.replay(ctx); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -45,9 +47,36 @@ func newOverlay(s Storage, all []*rule) *overlay {
 	return o
 }
 
+const (
+	folderPrefix = "hancock-backtest-"
+	// leftoverAge is longer than any backtest takes.
+	leftoverAge = 24 * time.Hour
+)
+
+// removeLeftovers removes the folders of processes that were killed. Those of
+// others that are at work are younger.
+func removeLeftovers(parent string) {
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return // Making a folder there will tell.
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), folderPrefix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > leftoverAge {
+			_ = os.RemoveAll(filepath.Join(parent, e.Name())) // It may be somebody else's.
+		}
+	}
+}
+
 // open makes the head. close must be called even if it fails.
 func (o *overlay) open() (err error) {
-	if o.folder, err = os.MkdirTemp(o.parent, "hancock-backtest-"); err != nil {
+	removeLeftovers(o.parent)
+	if o.folder, err = os.MkdirTemp(o.parent, folderPrefix); err != nil {
 		return fmt.Errorf("folder for the results of recording rules: %w", err)
 	}
 	opts := tsdb.DefaultHeadOptions()

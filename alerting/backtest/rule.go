@@ -86,6 +86,9 @@ func (r *rule) arm(x *run) {
 // query is what the rule's evaluation asks: for its expression, and whatever its templates want.
 func (r *rule) query(x *run) rules.QueryFunc {
 	return func(ctx context.Context, q string, t time.Time) (promql.Vector, error) {
+		if err := x.stopped(); err != nil {
+			return nil, err // Which ends a template that asks without end, too.
+		}
 		if !r.asksItself(q, t) {
 			return x.instant(ctx, r.now, q, t)
 		}
