@@ -54,7 +54,8 @@ type Options struct {
 	// MaintenanceInterval is how often the files are compacted and ended
 	// silences and alerts forgotten.
 	MaintenanceInterval time.Duration
-	// MaxPending bounds the different alerts that wait to be taken in.
+	// MaxPending bounds the different alerts that wait to be taken in, and those
+	// up to which more are taken over the API.
 	MaxPending int
 	// Ledger reads recorded attempts back; without it nobody can ask for them.
 	Ledger Ledger

@@ -109,8 +109,13 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 			return
 		}
 		if what == "/alerts" {
-			if err := checkPosted(body); err != nil {
+			posted, err := checkPosted(body)
+			if err != nil {
 				refuse(w, http.StatusBadRequest, err.Error())
+				return
+			}
+			if n := a.store.after(posted); n > a.options.MaxPending {
+				refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("there would be %d alerts, more than %d; nothing of this request was taken", n, a.options.MaxPending))
 				return
 			}
 		}
@@ -202,24 +207,32 @@ func nullInList(body []byte) bool {
 	return search(v)
 }
 
-// checkPosted bounds the size of alerts from outside. What is not valid JSON
-// is left to the API, which says where.
-func checkPosted(body []byte) error {
+// checkPosted bounds the size of alerts from outside and tells which they are.
+// What is not valid JSON is left to the API, which says where.
+func checkPosted(body []byte) ([]model.Fingerprint, error) {
 	var alerts []struct {
 		Labels      map[string]string `json:"labels"`
 		Annotations map[string]string `json:"annotations"`
 	}
 	_ = json.Unmarshal(body, &alerts)
+	posted := make([]model.Fingerprint, len(alerts))
 	for i, a := range alerts {
 		name := clip(a.Labels[string(model.AlertNameLabel)], 100)
 		if err := checkSet("labels", a.Labels); err != nil {
-			return fmt.Errorf("alert %d (%q): %w; nothing of this request was taken", i+1, name, err)
+			return nil, fmt.Errorf("alert %d (%q): %w; nothing of this request was taken", i+1, name, err)
 		}
 		if err := checkSet("annotations", a.Annotations); err != nil {
-			return fmt.Errorf("alert %d (%q): %w; nothing of this request was taken", i+1, name, err)
+			return nil, fmt.Errorf("alert %d (%q): %w; nothing of this request was taken", i+1, name, err)
 		}
+		labels := make(model.LabelSet, len(a.Labels))
+		for n, v := range a.Labels {
+			if v != "" { // as the API does
+				labels[model.LabelName(n)] = model.LabelValue(v)
+			}
+		}
+		posted[i] = labels.Fingerprint()
 	}
-	return nil
+	return posted, nil
 }
 
 func checkSet[N, V ~string](what string, set map[N]V) error {

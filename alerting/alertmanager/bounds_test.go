@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/alerting/alertmanager"
 )
 
 // Alertmanager's router takes more than one spelling of a path; none of them
@@ -66,4 +68,29 @@ func TestTextsThatAreNotUTF8(t *testing.T) {
 	m := h.next(t)
 	require.Equal(t, "caf\ufffd is down", m.Alerts[0].Annotations["summary"])
 	require.Equal(t, "m\ufffd", m.Alerts[0].Labels["host"])
+}
+
+// Who posts ever new alerts or silences fills the memory only so far.
+func TestAPITakesSoManyAndNoMore(t *testing.T) {
+	am, _ := open(t, t.TempDir(), "", func(o *alertmanager.Options) { o.MaxPending = 3 })
+	post := func(names ...string) int {
+		alerts := []string{}
+		for _, n := range names {
+			alerts = append(alerts, `{"labels":{"alertname":"`+n+`","empty":""}}`)
+		}
+		return call(am, http.MethodPost, "/api/v2/alerts", "["+strings.Join(alerts, ",")+"]").Code
+	}
+	require.Equal(t, http.StatusOK, post("A", "B"))
+	require.Equal(t, http.StatusServiceUnavailable, post("A", "C", "D"))
+	require.Equal(t, http.StatusOK, post("A", "B", "C"))
+	require.Equal(t, http.StatusServiceUnavailable, post("D"))
+	require.Equal(t, http.StatusOK, post("A", "B", "C"), "those that are there go on")
+	am.Send(firing("alertname", "Rule"))
+	require.Eventually(t, func() bool {
+		return strings.Contains(call(am, http.MethodGet, "/api/v2/alerts", "").Body.String(), "Rule")
+	}, 5*time.Second, 5*time.Millisecond, "what the rules find is taken in any case")
+
+	silence := `{"matchers":[{"name":"a","value":"b","isRegex":false}],"startsAt":"2026-01-01T00:00:00Z","endsAt":"2099-01-01T00:00:00Z","createdBy":"me","comment":"`
+	require.Equal(t, http.StatusBadRequest, call(am, http.MethodPost, "/api/v2/silences", silence+strings.Repeat("x", 100<<10)+`"}`).Code)
+	require.Equal(t, http.StatusOK, call(am, http.MethodPost, "/api/v2/silences", silence+`why"}`).Code)
 }

@@ -29,9 +29,18 @@ const (
 	alertsFile   = "alerts.json"
 )
 
+// What the API may add to the silences, also to those that have ended.
+const (
+	maxSilences     = 10_000
+	maxSilenceBytes = 64 << 10
+)
+
 func (a *Alertmanager) openSilences(reg prometheus.Registerer) error {
 	path := filepath.Join(a.options.Path, silencesFile)
-	options := silence.Options{Retention: a.options.Retention, Logger: a.log}
+	options := silence.Options{Retention: a.options.Retention, Logger: a.log, Limits: silence.Limits{
+		MaxSilences:         func() int { return maxSilences },
+		MaxSilenceSizeBytes: func() int { return maxSilenceBytes },
+	}}
 	data, err := loadJournal(path, &silencepb.MeshSilence{}, func(r io.Reader) error {
 		o := options
 		o.SnapshotReader, o.Metrics = r, prometheus.NewRegistry()

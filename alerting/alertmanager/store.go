@@ -127,6 +127,19 @@ func (s *store) PostGC(fps model.Fingerprints) {
 	maps.DeleteFunc(s.owed, func(_ model.Fingerprint, a *alert.Alert) bool { return !firing[alertHash(a.Labels)] })
 }
 
+// after is how many alerts there would be if these came.
+func (s *store) after(posted []model.Fingerprint) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.known)
+	for _, fp := range posted {
+		if _, ok := s.known[fp]; !ok {
+			n++
+		}
+	}
+	return n
+}
+
 // withOwed adds to the alerts of the set those that are owed.
 func (s *store) withOwed(alerts []*alert.Alert) []*alert.Alert {
 	s.mu.Lock()

@@ -43,11 +43,12 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 	}
 	for _, route := range report.Routes {
 		fmt.Fprintf(stdout, "\nroute of %s: %s\n", route.Receiver, route.Route)
-		for what, by := range map[string][]string{
-			"silenced": route.SilencedBy, "inhibited": route.InhibitedBy, "muted": route.MutedBy,
-		} {
-			if len(by) > 0 {
-				fmt.Fprintf(stdout, "  an alert with these labels would be %s now, by %s\n", what, strings.Join(by, ", "))
+		for _, kept := range []struct {
+			what string
+			by   []string
+		}{{"silenced", route.SilencedBy}, {"inhibited", route.InhibitedBy}, {"muted", route.MutedBy}} {
+			if len(kept.by) > 0 {
+				fmt.Fprintf(stdout, "  an alert with these labels would be %s now, by %s\n", kept.what, strings.Join(kept.by, ", "))
 			}
 		}
 	}

@@ -30,6 +30,8 @@ func TestAsk(t *testing.T) {
 		{"unknown mode", "", []string{"--mode=hacking", "x"}, "", "hancock: enum value must be one of pentest,soc"},
 		{"model fails", "", []string{"fail"}, "", "(status 502, request "},
 		{"nobody there", "", []string{"--url=http://127.0.0.1:1", "x"}, "", "connection refused (is hancock running there?)"},
+		{"no address", "", []string{"--url=localhost:5000", "x"}, "", "--url: must be like http://127.0.0.1:5000"},
+		{"password in the address", "", []string{"--url=http://u:p@127.0.0.1:1", "x"}, "", "hancock: asking http://127.0.0.1:1: "},
 		{"too much", strings.Repeat("x", maxInput+1), []string{"x"}, "", "standard input is larger than 1MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

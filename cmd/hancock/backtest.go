@@ -33,7 +33,7 @@ const maxRules = 1 << 20
 func replay(ctx context.Context, inv invocation, stdout, progress io.Writer) error {
 	command := inv.backtest
 	if command.file != "" {
-		rules, err := os.ReadFile(command.file)
+		rules, err := readRules(command.file)
 		if err != nil {
 			return usageError{err}
 		}
@@ -55,8 +55,23 @@ func replay(ctx context.Context, inv invocation, stdout, progress io.Writer) err
 	return report.WriteText(stdout)
 }
 
+// readRules reads a file up to the first byte that is too many.
+func readRules(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxRules+1))
+}
+
 // readReport reads the events of a backtest up to its report.
 func readReport(body io.Reader, progress io.Writer) (*backtest.Report, error) {
+	defer func() {
+		fmt.Fprintf(progress, "\r%-70s\r", "") // What follows stands on a line of its own.
+		// The next backtest may begin only when this answer has ended.
+		_, _ = io.Copy(io.Discard, body)
+	}()
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 64<<20)
 	event := ""
@@ -86,7 +101,6 @@ func readReport(body io.Reader, progress io.Writer) (*backtest.Report, error) {
 			}
 			return nil, errors.New(e.Error)
 		case "report":
-			fmt.Fprintf(progress, "\r%-70s\r", "")
 			var r backtest.Report
 			if err := json.Unmarshal([]byte(data), &r); err != nil {
 				return nil, fmt.Errorf("reading the report: %w", err)

@@ -32,8 +32,11 @@ func (inv invocation) call(ctx context.Context, path string, body any, header ht
 		method, content = http.MethodPost, bytes.NewReader(encoded)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(base, "/")+path, content)
+	if err == nil && (r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "") {
+		err = errors.New("must be like http://127.0.0.1:5000")
+	}
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--url: %w", err)}
+		return nil, usageError{fmt.Errorf("--url: %w", unwrapURL(err))}
 	}
 	for name, values := range header {
 		r.Header[name] = values
@@ -46,7 +49,7 @@ func (inv invocation) call(ctx context.Context, path string, body any, header ht
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w (is hancock running there?)", base, unwrapURL(err))
+		return nil, fmt.Errorf("asking %s://%s: %w (is hancock running there?)", r.URL.Scheme, r.URL.Host, unwrapURL(err))
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()

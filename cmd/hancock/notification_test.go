@@ -306,6 +306,9 @@ func TestCommandsOfAlerting(t *testing.T) {
 	status, _, errs = hancock("backtest", "--from=1h", edited)
 	require.Equal(t, 1, status)
 	require.Contains(t, errs, "parse error")
+	status, _, errs = hancock("backtest", "/dev/zero")
+	require.Equal(t, 2, status)
+	require.Contains(t, errs, "/dev/zero is larger than 1MiB")
 	status, _, errs = hancock("backtest", "--from=yesterday")
 	require.Equal(t, 1, status)
 	require.Contains(t, errs, "yesterday")
@@ -331,10 +334,16 @@ func TestReloadsThatMustNotHappen(t *testing.T) {
 	_, body = p.get("/api/v1/rules")
 	require.Contains(t, body, "Switch", "the last good rules go on")
 	retention := strings.Replace(string(good), "alerting: {", "alerting: {retention: 10h, ", 1)
+	// Also another job, whose metrics nobody can know yet.
+	retention = strings.Replace(retention, "prometheus: {", "prometheus: {scrape_configs: [{job_name: node, static_configs: [{targets: ['127.0.0.1:9']}]}], ", 1)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yml"),
+		[]byte("groups: [{name: g, rules: [{alert: Disk, expr: node_disks < 1}, {alert: Typo, expr: hancock_request_total > 1}]}]"), 0o600))
 	require.NoError(t, os.WriteFile(file, []byte(retention), 0o600))
 	code, body = p.post("/-/reload", "")
 	require.Equal(t, http.StatusOK, code, body)
-	require.Contains(t, body, `"need_restart":["alerting.retention"]`)
+	require.Contains(t, body, `"need_restart":["alerting.retention","prometheus.scrape_configs"]`)
+	require.Contains(t, p.log.String(), "hancock_request_total is emitted by nothing")
+	require.NotContains(t, p.log.String(), "node_disks")
 
 	stopped := make(chan struct{})
 	go func() {
@@ -345,4 +354,15 @@ func TestReloadsThatMustNotHappen(t *testing.T) {
 	}()
 	require.NotContains(t, p.stop(), "DATA RACE")
 	<-stopped
+}
+
+// TestProgressOfBacktest has an answer that ends in an error: that stands on a
+// line of its own.
+func TestProgressOfBacktest(t *testing.T) {
+	for _, answer := range []string{"event: error\ndata: {\"error\": \"too much\"}\n\n", ""} {
+		var progress bytes.Buffer
+		_, err := readReport(strings.NewReader("event: progress\ndata: {}\n\n"+answer), &progress)
+		require.Error(t, err)
+		require.Regexp(t, `\r {70}\r$`, progress.String())
+	}
 }

@@ -104,11 +104,11 @@ func (p *process) stop() string {
 	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {
 	case err := <-p.done:
+		p.done <- err
 		require.NoError(p.t, err, p.log.String())
 	case <-time.After(time.Minute):
 		p.t.Fatalf("hancock did not stop: %s", p.log)
 	}
-	p.done <- nil
 	return p.log.String()
 }
 

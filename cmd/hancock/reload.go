@@ -36,8 +36,8 @@ type reloader struct {
 	hangups <-chan os.Signal
 
 	mu sync.Mutex
-	// file is the last good configuration's, empty when there was none.
-	file string
+	// good is the last invocation that was taken.
+	good invocation
 	// current are the options of the last good configuration, set under mu.
 	current atomic.Pointer[options]
 	// started is the configuration of the start: what of it cannot be taken
@@ -55,10 +55,11 @@ type reloadable struct {
 }
 
 func newReloader(inv invocation, s services, hangups <-chan os.Signal) *reloader {
+	begun := time.Now()
 	r := &reloader{
-		hangups: hangups, file: inv.configFile,
+		hangups: hangups, good: inv,
 		load: inv.again, parts: s.reloadables(),
-		look: func(ctx context.Context, c config.Config) { warnOfRules(ctx, s, c) },
+		look: func(ctx context.Context, c config.Config) { warnOfRules(ctx, s, c, time.Since(begun) >= settling(c)) },
 		log:  s.log.With("component", "configuration"), started: inv.config,
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "hancock_config_last_reload_successful",
@@ -100,10 +101,18 @@ func (r *reloader) serve(c echo.Context) error {
 // run reloads at each SIGHUP until ctx is done.
 func (r *reloader) run(ctx context.Context) error {
 	r.look(ctx, r.started)
+	settled := time.NewTimer(settling(r.started))
+	defer settled.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-settled.C:
+			r.mu.Lock()
+			if c := r.good.config; settling(c) > 0 {
+				r.look(ctx, c)
+			}
+			r.mu.Unlock()
 		case <-r.hangups:
 			_, _ = r.reload() // logged
 		}
@@ -129,9 +138,9 @@ func (r *reloader) reload() (restart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.file != "" && inv.configFile == "" {
+	if r.good.configFile != "" && inv.configFile == "" {
 		// Without it everything would be as by default, and nobody would be told any more.
-		return nil, fmt.Errorf("%s is not there any more", r.file)
+		return nil, fmt.Errorf("%s is not there any more", r.good.configFile)
 	}
 	opts, err := composeAndCheck(inv.config)
 	if err != nil {
@@ -153,7 +162,7 @@ func (r *reloader) reload() (restart []string, err error) {
 		}
 	}
 	r.current.Store(&opts)
-	r.file = inv.configFile
+	r.good = inv
 	r.look(context.Background(), inv.config)
 	return changedSettings(r.started, inv.config), nil
 }

@@ -39,9 +39,8 @@ func impossibleRules(ctx context.Context, files []alerting.File, c config.Config
 		return nil, fmt.Errorf("reading our own metrics: %w", err)
 	}
 	known.AddFamilies(families)
-	known.Open = c.Web.EnableRemoteWrite || c.Web.EnableOTLP
+	known.Open = hasOthers(c)
 	if p := c.Prometheus; p != nil {
-		known.Open = known.Open || len(p.ScrapeConfigs)+len(p.ScrapeConfigFiles)+len(p.RemoteReadConfigs) > 0
 		p.GlobalConfig.ExternalLabels.Range(func(l labels.Label) {
 			known.ExternalLabels = append(known.ExternalLabels, l.Name)
 		})
@@ -58,6 +57,28 @@ func impossibleRules(ctx context.Context, files []alerting.File, c config.Config
 	return rulecheck.Check(ctx, texts, known)
 }
 
+// hasOthers says that the store has metrics of others, too.
+func hasOthers(c config.Config) bool {
+	p := c.Prometheus
+	return c.Web.EnableRemoteWrite || c.Web.EnableOTLP ||
+		p != nil && len(p.ScrapeConfigs)+len(p.ScrapeConfigFiles)+len(p.RemoteReadConfigs) > 0
+}
+
+// settling is how long after a start the store may not have the metrics of
+// others yet; 0 where there are none.
+func settling(c config.Config) time.Duration {
+	if !hasOthers(c) {
+		return 0
+	}
+	patience := 5 * time.Minute
+	if c.Prometheus != nil {
+		for _, s := range c.Prometheus.ScrapeConfigs {
+			patience = max(patience, 2*time.Duration(s.ScrapeInterval))
+		}
+	}
+	return patience
+}
+
 // memory is how far back a series may lie that is expected to come back.
 const memory = 30 * 24 * time.Hour
 
@@ -72,10 +93,15 @@ func hasSeries(ctx context.Context, store storage.Queryable, matchers []*labels.
 	return set.Next(), set.Err()
 }
 
-// warnOfRules logs what the loaded rules ask for in vain.
-func warnOfRules(ctx context.Context, s services, c config.Config) {
+// warnOfRules logs what the loaded rules ask for in vain. Before the metrics of
+// others have settled, the store is not asked.
+func warnOfRules(ctx context.Context, s services, c config.Config, settled bool) {
 	log := s.log.With("component", "alerting")
-	findings, err := impossibleRules(ctx, s.rules.Files(), c, s.reg, s.db.Queryable())
+	var store storage.Queryable
+	if settled {
+		store = s.db.Queryable()
+	}
+	findings, err := impossibleRules(ctx, s.rules.Files(), c, s.reg, store)
 	if err != nil && ctx.Err() == nil {
 		log.Warn("rules could not be compared with the metrics that exist", "error", err)
 	}
@@ -87,11 +113,11 @@ func warnOfRules(ctx context.Context, s services, c config.Config) {
 			log.Warn("further rules have findings; hancock check lists them", "event", "rule_findings", "count", len(findings)-most)
 			break
 		}
-		level := slog.LevelWarn
+		level, what := slog.LevelWarn, "rule may never fire"
 		if f.Severity == rulecheck.Hint {
-			level = slog.LevelInfo
+			level, what = slog.LevelInfo, "rule may not mean what it says"
 		}
-		log.Log(ctx, level, "rule may never fire", "event", "rule_finding", "file", f.File, "line", f.Line,
+		log.Log(ctx, level, what, "event", "rule_finding", "file", f.File, "line", f.Line,
 			"group", f.Group, "rule", f.Rule, "detail", f.Message, "suggestion", f.Suggestion)
 	}
 }

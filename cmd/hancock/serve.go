@@ -40,7 +40,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	// A SIGHUP that nobody listens for would end the process, also on its way up or down.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+	defer signal.Ignore(syscall.SIGHUP)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	parts := background{fail: fail, patience: opts.stopParts}
