@@ -102,7 +102,7 @@ func (l ledger) Attempts(ctx context.Context, q alertmanager.LedgerQuery) (alert
 	limit := cmp.Or(q.Limit, requestlog.DefaultLimit)
 	// The text leaves out most lines; the rest is compared in full.
 	lines := requestlog.Query{
-		Event: alertmanager.AttemptEvent, From: q.Since, To: q.Until, Text: cmp.Or(q.Fingerprint, q.Receiver),
+		Event: alertmanager.AttemptEvent, From: q.Since, To: q.Until, Text: cmp.Or(q.Fingerprint, q.Receiver, q.Outcome),
 	}
 	lines.Cursor = page.NextCursor
 	if err := lines.Validate(); err != nil {

@@ -117,6 +117,7 @@ func TestLoadErrors(t *testing.T) {
 		{"wrong size", "storage: {retention: {size: big}}\n", `:1: "big" is not a size such as 512MiB or 10GiB`},
 		{"list for a duration", "web:\n  shutdown_timeout: [1s]\n", `:2: a single value is wanted here`},
 		{"text for a number", "agent:\n  rate_limit: many\n", ":2: a str `many` where a int is wanted"},
+		{"mapping for a secret", "web:\n  api_key: {a: b}\n", ":2: a map where a string is wanted"},
 		{"not YAML", "web:\n  - {\n", ":2: did not find expected node content"},
 		{"two documents", "web: {}\n---\nweb: {}\n", ": more than one YAML document"},
 		{"flow style", "web: {}\nprometheus: {global: {scrape_intervall: 5s}}\n", `:2: prometheus: unknown field "scrape_intervall"`},

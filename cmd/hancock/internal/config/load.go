@@ -296,6 +296,7 @@ func place(path, section string, err error) error {
 	message = wrongURL.ReplaceAllStringFunc(message, withoutAddress)
 	message = unknownField.ReplaceAllString(message, `unknown field "$1"`)
 	message = wrongType.ReplaceAllString(message, "a $1 ${2}where a $3 is wanted")
+	message = strings.ReplaceAll(message, "a config.plain is", "a string is") // a secret's own type
 	lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' })
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
