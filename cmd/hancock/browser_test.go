@@ -158,6 +158,11 @@ func TestAlertsInABrowser(t *testing.T) {
 	require.Contains(t, body, `"state":"suppressed"`)
 	b.Click("[data-silenced] button")
 	b.Until(row + `?.dataset.state === "firing"`)
+
+	// The link in a message opens the list.
+	b.Navigate("about:blank")
+	b.Navigate(p.base + "/#/alerts?receiver=pager")
+	b.Until(row + `?.checkVisibility()`)
 	require.Empty(t, b.Complaints())
 	p.stop()
 }

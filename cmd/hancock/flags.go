@@ -96,7 +96,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	boolFlag(app, "web.enable-admin-api", "Enable the calls of /api/v1/admin, which delete data.", &c.Web.EnableAdminAPI)
 	boolFlag(app, "web.enable-remote-write-receiver", "Accept samples from other Prometheus servers at /api/v1/write.", &c.Web.EnableRemoteWrite)
 	boolFlag(app, "web.enable-otlp-receiver", "Accept OpenTelemetry metrics at /api/v1/otlp.", &c.Web.EnableOTLP)
-	app.Flag("web.shutdown-timeout", "How long requests in flight may take to end ($SHUTDOWN_TIMEOUT, in seconds).").Default(c.Web.ShutdownTimeout.String()).SetValue(&c.Web.ShutdownTimeout)
+	app.Flag("web.shutdown-timeout", "How long a stop may take, half of it for requests in flight ($SHUTDOWN_TIMEOUT, in seconds).").Default(c.Web.ShutdownTimeout.String()).SetValue(&c.Web.ShutdownTimeout)
 
 	app.Flag("agent.backend", "Language model backend: ollama, nvidia or openai ($HANCOCK_LLM_BACKEND).").Default(c.Agent.Backend).StringVar(&c.Agent.Backend)
 	app.Flag("agent.timeout", "How long a model may take to answer.").Default(c.Agent.Timeout.String()).SetValue(&c.Agent.Timeout)

@@ -30,8 +30,10 @@ const (
 var imports = map[string][]string{
 	"agent": {"agent/llm", "agent/notify", "agent/requestlog"},
 	"web":   {"ui"},
-	"cmd/hancock": {"agent", "agent/health", "agent/llm", "agent/requestlog", "alerting", "alerting/alertmanager", "alerting/backtest", "alerting/external",
-		"alerting/history", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web"},
+	"cmd/hancock": {
+		"agent", "agent/health", "agent/llm", "agent/requestlog", "alerting", "alerting/alertmanager", "alerting/backtest", "alerting/external",
+		"alerting/history", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web",
+	},
 }
 
 // sources are all Go files of the repository by their folder.
@@ -178,8 +180,10 @@ func TestFixedFolders(t *testing.T) {
 // TestFuzzTargets wants a fuzz target wherever a package of ours reads what
 // comes from outside.
 func TestFuzzTargets(t *testing.T) {
-	want := []string{"agent", "agent/health", "agent/notify", "agent/requestlog", "alerting/alertmanager", "alerting/backtest",
-		"alerting/history", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config"}
+	want := []string{
+		"agent", "agent/health", "agent/notify", "agent/requestlog", "alerting/alertmanager", "alerting/backtest",
+		"alerting/history", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config",
+	}
 	var have []string
 	for dir, files := range sources(t, true) {
 		for _, path := range files {

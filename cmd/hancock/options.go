@@ -109,7 +109,8 @@ func compose(c config.Config) (options, error) {
 	o.web.AllowUnauthenticated, o.web.ProtectMetrics = c.Web.AllowUnauthenticated, c.Web.ProtectMetrics
 	// Most of the time to stop is for requests in flight; see background for the rest.
 	stop := time.Duration(c.Web.ShutdownTimeout)
-	o.web.ShutdownTimeout, o.stopParts = stop*2/3, stop/8
+	// Half for the requests; the rest is what the parts need one after the other.
+	o.web.ShutdownTimeout, o.stopParts = stop/2, stop/8
 	o.agent.Notify.DrainTimeout = min(o.agent.Notify.DrainTimeout, stop/12)
 	o.tsdb.FlushTimeout, o.tsdb.DrainTimeout = min(o.tsdb.FlushTimeout, stop/12), min(o.tsdb.DrainTimeout, stop/24)
 	if c.Web.ExternalURL != "" {
@@ -154,7 +155,7 @@ func compose(c config.Config) (options, error) {
 	}
 	o.alertmanager.Path, o.alertmanager.Config = filepath.Join(o.tsdb.Path, "alertmanager"), c.Alertmanager
 	o.alertmanager.Retention = time.Duration(c.Alerting.Retention)
-	o.external.DrainTimeout = min(o.external.DrainTimeout, stop/12)
+	o.alertmanager.CloseTimeout, o.external.DrainTimeout = min(o.alertmanager.CloseTimeout, stop/12), min(o.external.DrainTimeout, stop/12)
 
 	if err := errors.Join(errs...); err != nil {
 		return o, err

@@ -23,12 +23,18 @@ const lengths = [["1 hour", 3600], ["8 hours", 8 * 3600], ["1 day", 86_400], ["7
 export function AlertChip({ store }) {
   const { alerting } = store;
   const { state, text } = verdict(alerting.alerts.value);
+  const list = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    // The links in messages are those of Alertmanager's own page.
+    if (/^#\/(alerts|silences)/.test(location.hash)) list.current?.showPopover();
+  }, []);
   return html`
     <button type="button" class="chip" data-alerts=${state} popovertarget="alert-list" aria-label=${`${text}: show all alerts`}>
       <span class="mark" aria-hidden="true"></span>${text}
     </button>
     <div
       id="alert-list"
+      ref=${list}
       class="popover"
       popover
       tabindex="-1"
@@ -251,7 +257,7 @@ function cut(rows) {
 
 /** @param {Attempt} attempt */
 function errorOf(attempt) {
-  return clip(attempt.error || (attempt.status_code ? `HTTP ${attempt.status_code}` : "no reason given")).replace(/\.$/, "");
+  return clip((attempt.error || (attempt.status_code ? `HTTP ${attempt.status_code}` : "no reason given")).trim()).replace(/\.$/, "");
 }
 
 /** @param {string} time */
