@@ -165,10 +165,11 @@ func TestTemplateThatFails(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := newHook(t)
-			_, l := openSending(t, `
+			am, l := open(t, t.TempDir(), `
 route: {receiver: slack, group_wait: 10ms, group_interval: 100ms}
 receivers: [{name: slack, slack_configs: [{api_url: '`+h.URL+`', channel: '#a', text: '`+test.text+`'}]}]
-`)
+`, func(o *alertmanager.Options) { o.AttemptTimeout = 20 * time.Second }) // a hundred thousand calls deep takes a while
+			am.Send(firing("alertname", "Slow"))
 			a := first(t, l)
 			require.Equal(t, "failed", a.Outcome)
 			require.Contains(t, a.Error, test.err)
