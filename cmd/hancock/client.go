@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -38,9 +39,7 @@ func (inv invocation) call(ctx context.Context, path string, body any, header ht
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--url: %w", unwrapURL(err))}
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
