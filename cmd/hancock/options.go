@@ -115,7 +115,7 @@ func compose(c config.Config) (options, error) {
 	o.tsdb.FlushTimeout, o.tsdb.DrainTimeout = min(o.tsdb.FlushTimeout, stop/12), min(o.tsdb.DrainTimeout, stop/24)
 	if c.Web.ExternalURL != "" {
 		o.web.ExternalURL, err = url.Parse(c.Web.ExternalURL)
-		fail("web.external_url", err)
+		fail("web.external_url", unwrapURL(err)) // the address may hold a password
 	}
 
 	o.llm.Backend = c.Agent.Backend

@@ -75,3 +75,14 @@ func TestRetentionPrecedence(t *testing.T) {
 		})
 	}
 }
+
+// TestAddressWithAPassword never shows it.
+func TestAddressWithAPassword(t *testing.T) {
+	for _, address := range []string{"http://user:sesame@[::1", "http://user:sesame@example.org:port/"} {
+		c := defaultConfig()
+		c.Web.ExternalURL = address
+		_, err := compose(c)
+		require.ErrorContains(t, err, "web.external_url")
+		require.NotContains(t, err.Error(), "sesame")
+	}
+}
