@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -113,11 +112,12 @@ func warnOfRules(ctx context.Context, s services, c config.Config, settled bool)
 			log.Warn("further rules have findings; hancock check lists them", "event", "rule_findings", "count", len(findings)-most)
 			break
 		}
-		level, what := slog.LevelWarn, "rule may never fire"
-		if f.Severity == rulecheck.Hint {
-			level, what = slog.LevelInfo, "rule may not mean what it says"
-		}
-		log.Log(ctx, level, what, "event", "rule_finding", "file", f.File, "line", f.Line,
+		log := log.With("event", "rule_finding", "file", f.File, "line", f.Line,
 			"group", f.Group, "rule", f.Rule, "detail", f.Message, "suggestion", f.Suggestion)
+		if f.Severity == rulecheck.Hint {
+			log.Info("rule may not mean what it says")
+		} else {
+			log.Warn("rule may never fire")
+		}
 	}
 }
