@@ -25,32 +25,33 @@ var builtin string
 // Builtin is the text of the embedded rules.
 func Builtin() string { return builtin }
 
-// Check parses all rules that o names. The error has a line for each thing that is wrong, which names the file, the
-// line, the group and the rule.
-func Check(o Options) error {
-	_, err := load(o, slog.New(slog.DiscardHandler))
-	return err
+// RuleFiles are the rule files that options name.
+type RuleFiles struct {
+	Files []File
+	// LongestInterval is the longest time between two evaluations of a group.
+	LongestInterval time.Duration
 }
 
-// Read returns the rule files that o names, all of which parse. Its error is that of Check.
-func Read(o Options) ([]File, error) {
+// Read returns the rule files that o names, all of which parse. The error has a line for each thing that is wrong,
+// which names the file, the line, the group and the rule.
+func Read(o Options) (RuleFiles, error) {
 	in, err := load(o, slog.New(slog.DiscardHandler))
-	return in.texts, err
-}
-
-// LongestInterval is the longest time between two evaluations of a group that o names; that of o when it has none.
-func LongestInterval(o Options) (time.Duration, error) {
-	in, err := load(o, slog.New(slog.DiscardHandler))
-	longest := o.EvaluationInterval
+	if err != nil {
+		return RuleFiles{}, err
+	}
+	read := RuleFiles{Files: in.texts, LongestInterval: o.EvaluationInterval}
 	for _, file := range in.groups {
-		if file == nil {
-			continue
-		}
 		for _, g := range file.Groups {
-			longest = max(longest, time.Duration(g.Interval))
+			read.LongestInterval = max(read.LongestInterval, time.Duration(g.Interval))
 		}
 	}
-	return longest, err
+	return read, nil
+}
+
+// Check tells the error of Read.
+func Check(o Options) error {
+	_, err := Read(o)
+	return err
 }
 
 // files are the rule files that exist now, each once.

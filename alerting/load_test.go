@@ -129,16 +129,16 @@ func FuzzCheck(f *testing.F) {
 
 func TestLongestInterval(t *testing.T) {
 	o := alerting.DefaultOptions()
-	longest, err := alerting.LongestInterval(o)
+	read, err := alerting.Read(o)
 	require.NoError(t, err)
-	require.Equal(t, o.EvaluationInterval, longest, "no built-in group has an interval of its own")
+	require.Equal(t, o.EvaluationInterval, read.LongestInterval, "no built-in group has an interval of its own")
 	file := filepath.Join(t.TempDir(), "slow.yml")
 	require.NoError(t, os.WriteFile(file, []byte("groups: [{name: slow, interval: 10m, rules: [{record: a, expr: '1'}]}, {name: fast, interval: 1s}]"), 0o600))
 	o.RuleFiles = []string{file}
-	longest, err = alerting.LongestInterval(o)
+	read, err = alerting.Read(o)
 	require.NoError(t, err)
-	require.Equal(t, 10*time.Minute, longest)
+	require.Equal(t, 10*time.Minute, read.LongestInterval)
 	o.RuleFiles = []string{filepath.Join(t.TempDir(), "nowhere.yml")}
-	_, err = alerting.LongestInterval(o)
+	_, err = alerting.Read(o)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -23,7 +23,7 @@ func TestReceiversSlack(t *testing.T) {
 		"receivers:",
 		"- name: slack",
 		"  slack_configs:",
-		"  - api_url: "+slack.URL+"/services/T000/B000/XXX",
+		"  - api_url: "+slack.URL+"/services/T000/B000/hook",
 		"    channel: '#alerts'",
 		"    send_resolved: true",
 		"    text: '{{ range .Alerts }}{{ .Annotations.summary }}{{ end }}'",
@@ -33,7 +33,7 @@ func TestReceiversSlack(t *testing.T) {
 	alert := alertOf("HancockDown", "critical")
 	attachment := func(c delivery) map[string]any {
 		t.Helper()
-		require.Equal(t, "/services/T000/B000/XXX", c.path)
+		require.Equal(t, "/services/T000/B000/hook", c.path)
 		m := c.decode(t)
 		require.Equal(t, "#alerts", m["channel"])
 		require.Equal(t, "Alertmanager", m["username"])

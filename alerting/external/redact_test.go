@@ -48,7 +48,7 @@ func FuzzRedacted(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, after, host string) {
 		const secret = "s3cret"
 		if strings.Contains(before+after+host, secret) || strings.ContainsAny(host, "@/ \t\n\r\f\v\"'?#\\") {
-			t.Skip()
+			return // no address, or the secret is not only where it is hidden
 		}
 		for _, address := range []string{"http://u:" + secret + "@" + host, "https://" + host + "/" + secret, "http://" + host + "?t=" + secret} {
 			require.NotContains(t, redacted(before+address+after), secret)

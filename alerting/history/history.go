@@ -87,8 +87,8 @@ type Attempt struct {
 type Sources struct {
 	// Storage has the ALERTS series.
 	Storage storage.Queryable
-	// ExternalLabels are those that alerts get on the way to the Alertmanager, where they do not have them; nil is none.
-	ExternalLabels func() labels.Labels
+	// Sent are the labels with which an alert reaches the Alertmanager: its own and the external ones. nil is its own.
+	Sent func(labels.Labels) labels.Labels
 	// Interval is how often the rules of an alert are evaluated, 0 where that is not known; nil knows of none.
 	Interval func(alert string) time.Duration
 	// Silences are all that are known, also expired ones, that match labels.
@@ -110,8 +110,8 @@ func New(s Sources) *History {
 	if s.Interval == nil {
 		s.Interval = func(string) time.Duration { return 0 }
 	}
-	if s.ExternalLabels == nil {
-		s.ExternalLabels = func() labels.Labels { return labels.EmptyLabels() }
+	if s.Sent == nil {
+		s.Sent = func(ls labels.Labels) labels.Labels { return ls }
 	}
 	return &History{s}
 }
@@ -201,14 +201,8 @@ func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool
 }
 
 func (h *History) episode(ls labels.Labels, s span, active []activity) Episode {
-	b := labels.NewBuilder(ls)
-	h.ExternalLabels().Range(func(l labels.Label) {
-		if !ls.Has(l.Name) {
-			b.Set(l.Name, l.Value)
-		}
-	})
 	e := Episode{
-		Labels: b.Labels().Map(), StartedAt: s.start, EndedAt: s.end, Lost: s.lost,
+		Labels: h.Sent(ls).Map(), StartedAt: s.start, EndedAt: s.end, Lost: s.lost,
 		Silences: []Silence{}, Notifications: []Notification{},
 	}
 	set := make(model.LabelSet, len(e.Labels))

@@ -20,11 +20,14 @@ import (
 func composeAndCheck(c config.Config) (options, error) {
 	opts, err := compose(c)
 	if err == nil {
-		err = errors.Join(alerting.Check(opts.alerting), alertmanager.Check(opts.alertmanager.Config), external.Check(opts.external))
+		opts.rules, err = alerting.Read(opts.alerting)
+		err = errors.Join(err, alertmanager.Check(opts.alertmanager.Config), external.Check(opts.external))
 	}
 	if err != nil {
 		return opts, usageError{err}
 	}
+	// What fired before a restart is not resolved before its rule had its turn.
+	opts.alertmanager.RestoreGrace = max(opts.alertmanager.RestoreGrace, 3*opts.rules.LongestInterval)
 	return opts, nil
 }
 
@@ -40,11 +43,7 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())
 	fmt.Fprintf(stdout, "rule files: %d, built-in rules: %t\n", len(opts.alerting.RuleFiles), opts.alerting.BuiltinRules)
-	files, err := alerting.Read(opts.alerting)
-	if err != nil {
-		return usageError{err}
-	}
-	findings, err := impossibleRules(ctx, files, inv.config, newRegistry(), nil)
+	findings, err := impossibleRules(ctx, opts.rules.Files, inv.config, newRegistry(), nil)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/prometheus/rules"
 
 	"github.com/cyberviser/hancock/agent/requestlog"
-	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/alerting/external"
 	"github.com/cyberviser/hancock/alerting/history"
@@ -35,12 +34,6 @@ type notification struct {
 func openNotification(s services) (*notification, error) {
 	opts := s.opts.alertmanager
 	opts.Ledger = ledger{s.logs}
-	// What fired before a restart is not resolved before its rule had its turn.
-	longest, err := alerting.LongestInterval(s.opts.alerting)
-	if err != nil {
-		return nil, fmt.Errorf("loading rules: %w", err)
-	}
-	opts.RestoreGrace = max(opts.RestoreGrace, 3*longest)
 	inside, err := alertmanager.Open(opts, s.reg, s.log.With("component", "alertmanager"))
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Alertmanager: %w", err)
@@ -157,9 +150,9 @@ func fits(a alertmanager.Attempt, q alertmanager.LedgerQuery) bool {
 // newHistory tells what fired, from the store, the silences and the ledger.
 func newHistory(s services) *history.History {
 	return history.New(history.Sources{
-		Storage:        s.db.Queryable(),
-		ExternalLabels: func() labels.Labels { return *s.notification.labels.Load() },
-		Interval:       func(alert string) time.Duration { return longestInterval(s.rules.RuleGroups(), alert) },
+		Storage:  s.db.Queryable(),
+		Sent:     func(ls labels.Labels) labels.Labels { return withExternal(ls, *s.notification.labels.Load()) },
+		Interval: func(alert string) time.Duration { return longestInterval(s.rules.RuleGroups(), alert) },
 		Silences: func(set map[string]string) ([]history.Silence, error) {
 			found, err := s.notification.inside.Silences(set)
 			silences := make([]history.Silence, len(found))
