@@ -37,10 +37,10 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if err != nil {
 		return err
 	}
-	// A SIGHUP that nobody listens for would end the process, also on its way up or down.
+	// A SIGHUP that nobody listens for would end the process, also on its way up or down. So it is
+	// never given up: signal.Ignore has a moment in which nobody listens any more and nothing is ignored yet.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Ignore(syscall.SIGHUP)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	parts := background{fail: fail, patience: opts.stopParts}
