@@ -126,6 +126,7 @@ func Open(o Options, reg prometheus.Registerer, log *slog.Logger) (am *Alertmana
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	listen()
 	a := &Alertmanager{options: o, log: log, metrics: newMetrics(reg), stop: make(chan struct{})}
 	g, err := a.build(o.Config)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/textproto"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,22 +26,6 @@ import (
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/stretchr/testify/require"
 )
-
-func TestStatusCode(t *testing.T) {
-	tests := map[string]struct {
-		err  error
-		code int
-	}{
-		"web":     {errors.New("unexpected status code 503: no"), 503},
-		"channel": {errors.New(`channel "#a": unexpected status code 429: slow down`), 429},
-		"mail":    {fmt.Errorf("send mail: %w", &textproto.Error{Code: 535, Msg: "who"}), 535},
-		"none":    {errors.New("dial tcp 10.0.0.500: connection refused"), 0},
-		"port":    {errors.New("unexpected status code 50312"), 0},
-	}
-	for name, test := range tests {
-		require.Equal(t, test.code, statusCode(test.err), name)
-	}
-}
 
 func TestScrub(t *testing.T) {
 	dir := t.TempDir()

@@ -46,7 +46,7 @@ type Attempt struct {
 	GroupLabels map[string]string `json:"group_labels,omitempty"`
 	Outcome     string            `json:"outcome"`
 	Retry       bool              `json:"retry"`       // it is tried again
-	StatusCode  int               `json:"status_code"` // 0: not known
+	StatusCode  int               `json:"status_code"` // of HTTP or SMTP; 0: no answer, or not known
 	Error       string            `json:"error,omitempty"`
 	DurationMS  float64           `json:"duration_ms"`
 	Try         int               `json:"try"`

@@ -39,9 +39,9 @@ func TestReceiversAnswer(t *testing.T) {
 		{
 			"Slack 200 that is no", "slack",
 			answer{status: 200, contentType: "application/json", body: `{"ok":false,"error":"channel_is_archived"}`},
-			0, false, "channel_is_archived",
+			200, false, "channel_is_archived",
 		},
-		{"Slack 200 that says no", "slack", text(200, "no_service"), 0, false, "no_service"},
+		{"Slack 200 that says no", "slack", text(200, "no_service"), 200, false, "no_service"},
 		{
 			"PagerDuty 400", "pagerduty",
 			answer{
@@ -79,6 +79,7 @@ func TestReceiversAnswer(t *testing.T) {
 			}
 			again := s.attempt(t, "the second try", func(a alertmanager.Attempt) bool { return a.Try == 2 })
 			require.Equal(t, "ok", again.Outcome)
+			require.Equal(t, 200, again.StatusCode)
 			hook.next(t)
 		})
 	}

@@ -117,9 +117,9 @@ func TestReceiversMisbehave(t *testing.T) {
 		{"has a certificate of an unknown authority", secure.URL, true, 0, "certificate"},
 		{"speaks TLS where none is expected", strings.Replace(secure.URL, "https", "http", 1), false, 400, "400"},
 		{"has a name that does not resolve", "http://hancock.invalid/in", true, 0, "hancock.invalid"},
-		{"redirects to a page", redirecting.URL, false, 0, "the receiver redirects"},
+		{"redirects to a page", redirecting.URL, false, 200, "the receiver redirects"},
 		{"redirects to a page that is not there", lost.URL + "/in", false, 404, "the receiver redirects"},
-		{"redirects in a circle", circle.URL, true, 0, "stopped after 10 redirects"},
+		{"redirects in a circle", circle.URL, true, 307, "stopped after 10 redirects"},
 	}
 	var routes, receivers []string
 	for _, test := range tests {

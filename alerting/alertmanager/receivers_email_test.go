@@ -55,6 +55,7 @@ func TestReceiversEmail(t *testing.T) {
 				"firing: Something of HancockDown")
 			a := s.first(t, "post")
 			require.Equal(t, "ok", a.Outcome)
+			require.Equal(t, 250, a.StatusCode)
 			require.Equal(t, "email[0]", a.Integration)
 
 			s.Send(ended(alert))

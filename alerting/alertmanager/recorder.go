@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/textproto"
-	"regexp"
 	"runtime/debug"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -56,12 +53,13 @@ func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, er
 	attempt := r.describe(ctx, alerts)
 	attempt.Try, attempt.Test = f.next(r), f.test
 
-	start, retry, err := r.inTurn(ctx, alerts)
+	got := &answered{}
+	start, retry, err := r.inTurn(context.WithValue(ctx, answerKey{}, got), alerts)
 	attempt.Time = start.UTC()
 	attempt.DurationMS = float64(time.Since(start).Microseconds()) / 1000
-	attempt.Outcome = OutcomeOK
+	attempt.Outcome, attempt.StatusCode = OutcomeOK, r.statusCode(got, err)
 	if err != nil {
-		attempt.Outcome, attempt.Retry, attempt.StatusCode = OutcomeFailed, retry && !f.test, statusCode(err)
+		attempt.Outcome, attempt.Retry = OutcomeFailed, retry && !f.test
 		err = r.secrets.error(err)
 		attempt.Error = err.Error()
 	}
@@ -154,21 +152,6 @@ func outlive(parent context.Context, timeout, grace time.Duration) (context.Cont
 		stop()
 		cancel()
 	}
-}
-
-var statusCodeRE = regexp.MustCompile(`(?:unexpected status code|response status code|status code:?) (\d{3})\b`)
-
-// statusCode is the receiver's answer as far as the error tells it. Of what
-// succeeded no integration tells more than that it did.
-func statusCode(err error) int {
-	if smtp := (*textproto.Error)(nil); errors.As(err, &smtp) {
-		return smtp.Code
-	}
-	if m := statusCodeRE.FindStringSubmatch(err.Error()); m != nil {
-		code, _ := strconv.Atoi(m[1])
-		return code
-	}
-	return 0
 }
 
 // dialBounded connects to a receiver and bounds what it may answer.
