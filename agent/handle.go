@@ -132,13 +132,13 @@ func (a *Agent) failure(ctx context.Context, err error) *echo.HTTPError {
 	case errors.Is(err, llm.ErrEmpty):
 		return echo.NewHTTPError(http.StatusBadGateway, llm.ErrEmpty.Error())
 	default:
-		return echo.NewHTTPError(http.StatusBadGateway, "the model backend failed: "+failureText(kind))
+		return echo.NewHTTPError(http.StatusBadGateway, "the model backend failed: "+failureText(err))
 	}
 }
 
 // failureText says in words of ours what a client may know of a failure.
-func failureText(kind llm.Kind) string {
-	switch kind {
+func failureText(err error) string {
+	switch llm.KindOf(err) {
 	case llm.RateLimited:
 		return "it takes no more requests at the moment"
 	case llm.Auth:
@@ -150,6 +150,9 @@ func failureText(kind llm.Kind) string {
 	case llm.BadResponse:
 		return "its answer was malformed"
 	default:
+		if e, ok := errors.AsType[*llm.Error](err); ok && e.Status == http.StatusNotFound {
+			return "it does not know the model " + e.Model + ", or its address is wrong; /health tells more"
+		}
 		return "it refused the request"
 	}
 }
