@@ -62,7 +62,7 @@ type settings struct {
 // newAPI starts an API whose backend answers with reply.
 func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	t.Helper()
-	s := settings{agent: agent.DefaultOptions(), timeout: 20 * time.Second}
+	s := settings{agent: agent.DefaultOptions(), timeout: 5 * time.Minute}
 	s.agent.RateLimit = 1_000_000
 	for _, c := range change {
 		c(&s)

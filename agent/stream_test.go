@@ -81,7 +81,7 @@ func TestStreamFailsMidway(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newAPI(t, llmtest.Midway(tc.then), func(s *settings) {
-				s.timeout = 300 * time.Millisecond
+				s.timeout = time.Second
 				s.fallback = llmtest.Say("too late for me")
 			})
 			got := a.do(http.MethodPost, "/v1/chat", `{"message":"hi","stream":true}`, "X-Request-ID", "req-m")
@@ -152,16 +152,16 @@ func TestClientDoesNotRead(t *testing.T) {
 
 // A connection goes on after a stream, also when the stream's deadline passes.
 func TestConnectionIsUsedAgain(t *testing.T) {
-	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.ClientTimeout = 50 * time.Millisecond })
+	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.ClientTimeout = 300 * time.Millisecond })
 	require.Equal(t, http.StatusOK, a.post("/v1/chat", `{"message":"hi","stream":true}`).status)
-	deadline := time.NewTimer(100 * time.Millisecond)
+	deadline := time.NewTimer(400 * time.Millisecond)
 	<-deadline.C
 	require.Equal(t, http.StatusOK, a.post("/v1/chat", `{"message":"hi"}`).status)
 }
 
 // The deadline is that of a write and not that of the pause before the next one.
 func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
-	const timeout = 50 * time.Millisecond
+	const timeout = 300 * time.Millisecond
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			goOn := make(chan struct{})
@@ -175,7 +175,7 @@ func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
 			lines := bufio.NewReader(res.Body)
 			_, err := lines.ReadString('\n')
 			require.NoError(t, err)
-			<-time.After(3 * timeout)
+			<-time.After(2 * timeout)
 			close(goOn)
 			rest, err := io.ReadAll(lines)
 			require.NoError(t, err)
