@@ -16,6 +16,9 @@ import (
 // not wait for the answer; nobody receives it.
 const statusClientGone = 499
 
+// shuttingDown is what clients are told whom the end of the process cuts off.
+const shuttingDown = "shutting down"
+
 // handle answers the requests to one task.
 func (a *Agent) handle(t task) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -125,6 +128,8 @@ func (a *Agent) failure(ctx context.Context, err error) *echo.HTTPError {
 	switch {
 	case errors.Is(err, llm.ErrBusy):
 		return echo.NewHTTPError(http.StatusServiceUnavailable, llm.ErrBusy.Error())
+	case kind == llm.Canceled && a.stopping.Load():
+		return echo.NewHTTPError(http.StatusServiceUnavailable, shuttingDown)
 	case kind == llm.Canceled:
 		return echo.NewHTTPError(statusClientGone, "the client went away")
 	case kind == llm.Timeout:

@@ -183,3 +183,37 @@ func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
 		})
 	}
 }
+
+// Who is cut off because the process stops is told so.
+func TestCutOffByTheShutdown(t *testing.T) {
+	for name, body := range map[string]string{"whole": ask, "before the first piece": askStream} {
+		t.Run(name, func(t *testing.T) {
+			asked := make(chan struct{})
+			a := newAPI(t, func(c *llmtest.Call) {
+				close(asked)
+				c.Hang()
+			})
+			go func() {
+				<-asked
+				a.agent.Stopping()
+				a.cutOff()
+			}()
+			got := a.do(http.MethodPost, "/v1/chat", body, "X-Request-ID", "req-stop")
+			require.Equal(t, http.StatusServiceUnavailable, got.status)
+			require.Equal(t, map[string]any{"error": "shutting down", "request_id": "req-stop"}, got.fields(t))
+			require.Equal(t, "1", got.header.Get("Retry-After"))
+			require.InDelta(t, http.StatusServiceUnavailable, a.completed("req-stop")["status"], 0)
+		})
+	}
+	t.Run("midway", func(t *testing.T) {
+		a := newAPI(t, llmtest.Midway(llmtest.Hang))
+		lines := bufio.NewReader(a.open(t.Context(), askStream).Body)
+		_, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		a.agent.Stopping()
+		a.cutOff()
+		rest, err := io.ReadAll(lines)
+		require.NoError(t, err)
+		require.Contains(t, string(rest), `data: {"error":"shutting down","request_id":"req-s"}`)
+	})
+}
