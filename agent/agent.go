@@ -149,8 +149,8 @@ func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Log
 // in flight are not touched.
 func (a *Agent) Close() error { return errors.Join(a.limits.close(), a.notifier.Close()) }
 
-// Stopping says that the process is about to stop: streams that are cut off
-// from now on count as ended by that and not by their clients.
+// Stopping says that the process is about to stop: requests that are cut off
+// from now on are ended by that and not by their clients.
 func (a *Agent) Stopping() { a.stopping.Store(true) }
 
 // Register mounts the API's routes.
@@ -271,7 +271,7 @@ func (a *Agent) limit(c echo.Context) error {
 	v, err := a.limits.take(c.Request())
 	v.setHeaders(c.Response().Header())
 	if errors.Is(err, errClosed) {
-		return echo.NewHTTPError(http.StatusServiceUnavailable, "shutting down")
+		return echo.NewHTTPError(http.StatusServiceUnavailable, shuttingDown)
 	}
 	if err != nil {
 		return fmt.Errorf("taking from the rate limit: %w", err)

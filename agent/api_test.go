@@ -211,7 +211,8 @@ func TestBackendFailures(t *testing.T) {
 		{"wrong key", llmtest.JSON(401, `{"error":{"message":"Incorrect API key provided: sk-backend","code":"invalid_api_key"}}`), false, 502, "the model backend failed: it refused our credentials", "auth"},
 		{"rate limited", llmtest.JSON(429, `{"error":{}}`), false, 502, "the model backend failed: it takes no more requests at the moment", "rate_limited"},
 		{"too long", llmtest.JSON(400, `{"error":{"code":"context_length_exceeded"}}`), false, 502, "the model backend failed: the prompt is too long for the model", "context_length"},
-		{"no such model", llmtest.JSON(404, `{"error":{"code":"model_not_found"}}`), false, 502, "the model backend failed: it refused the request", "other"},
+		{"no such model", llmtest.JSON(404, `{"error":{"message":"model 'test-model' not found","type":"not_found_error"}}`), false, 502, "the model backend failed: it does not know the model test-model, or its address is wrong; /health tells more", "other"},
+		{"refused", llmtest.JSON(400, `{"error":{"code":"invalid_request_error"}}`), false, 502, "the model backend failed: it refused the request", "other"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, stream := range []bool{false, true} {

@@ -16,6 +16,9 @@ import (
 // not wait for the answer; nobody receives it.
 const statusClientGone = 499
 
+// shuttingDown is what clients are told whom the end of the process cuts off.
+const shuttingDown = "shutting down"
+
 // handle answers the requests to one task.
 func (a *Agent) handle(t task) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -125,6 +128,8 @@ func (a *Agent) failure(ctx context.Context, err error) *echo.HTTPError {
 	switch {
 	case errors.Is(err, llm.ErrBusy):
 		return echo.NewHTTPError(http.StatusServiceUnavailable, llm.ErrBusy.Error())
+	case kind == llm.Canceled && a.stopping.Load():
+		return echo.NewHTTPError(http.StatusServiceUnavailable, shuttingDown)
 	case kind == llm.Canceled:
 		return echo.NewHTTPError(statusClientGone, "the client went away")
 	case kind == llm.Timeout:
@@ -132,13 +137,13 @@ func (a *Agent) failure(ctx context.Context, err error) *echo.HTTPError {
 	case errors.Is(err, llm.ErrEmpty):
 		return echo.NewHTTPError(http.StatusBadGateway, llm.ErrEmpty.Error())
 	default:
-		return echo.NewHTTPError(http.StatusBadGateway, "the model backend failed: "+failureText(kind))
+		return echo.NewHTTPError(http.StatusBadGateway, "the model backend failed: "+failureText(err))
 	}
 }
 
 // failureText says in words of ours what a client may know of a failure.
-func failureText(kind llm.Kind) string {
-	switch kind {
+func failureText(err error) string {
+	switch llm.KindOf(err) {
 	case llm.RateLimited:
 		return "it takes no more requests at the moment"
 	case llm.Auth:
@@ -150,6 +155,9 @@ func failureText(kind llm.Kind) string {
 	case llm.BadResponse:
 		return "its answer was malformed"
 	default:
+		if e, ok := errors.AsType[*llm.Error](err); ok && e.Status == http.StatusNotFound {
+			return "it does not know the model " + e.Model + ", or its address is wrong; /health tells more"
+		}
 		return "it refused the request"
 	}
 }

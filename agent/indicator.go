@@ -58,7 +58,7 @@ func isURL(s string) bool {
 // isEmail takes a bare address, without a name before it.
 func isEmail(s string) bool {
 	at := strings.LastIndexByte(s, '@')
-	if at < 1 || !isDomain(s[at+1:]) {
+	if at < 1 || len(s) > 254 || !isDomain(s[at+1:]) {
 		return false
 	}
 	a, err := mail.ParseAddress(s)

@@ -28,6 +28,7 @@ func TestIndicatorType(t *testing.T) {
 		"@example.com":                           "unknown",
 		"a@b@example.com":                        "unknown",
 		"a@localhost":                            "unknown",
+		strings.Repeat("a", 249) + "@b.com":      "unknown",
 		"Name <a@example.com>":                   "unknown",
 		"d41d8cd98f00b204e9800998ecf8427e":       "md5",
 		"D41D8CD98F00B204E9800998ECF8427E":       "md5",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -71,6 +72,28 @@ func FuzzClientKey(f *testing.F) {
 	})
 }
 
+// Whatever a client writes into X-Forwarded-For, what the trusted proxy adds
+// counts, and of a stranger nothing does.
+func FuzzForwardedFor(f *testing.F) {
+	for _, seed := range []string{
+		"", "203.0.113.9", "203.0.113.9, 10.1.2.3", "[2001:db8::1]", "10.1.2.3,10.0.0.1", ",", "x, y", "203.0.113.9:80", "fe80::1%eth0", "192.0.2.7\x00",
+	} {
+		f.Add(seed)
+	}
+	client := clientAddress([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+	f.Fuzz(func(t *testing.T, header string) {
+		from := func(remote string, headers ...string) string {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+			r.RemoteAddr, r.Header["X-Forwarded-For"] = remote, headers
+			return clientKey(client(r))
+		}
+		require.Regexp(t, `^([0-9.]{7,15}|[0-9a-f:]+/64)$`, from("10.0.0.1:80", header))
+		require.Equal(t, "192.0.2.7", from("10.0.0.1:80", header, "192.0.2.7"))
+		require.Equal(t, "192.0.2.7", from("10.0.0.1:80", header+", 192.0.2.7, 10.9.9.9"))
+		require.Equal(t, "192.0.2.8", from("192.0.2.8:80", header, "192.0.2.7"))
+	})
+}
+
 func TestAliasesOfFields(t *testing.T) {
 	f := field{name: "question", aliases: []string{"query", "message"}, required: true}
 	for _, tc := range []struct {
@@ -129,8 +152,10 @@ func TestLimitsAreBounded(t *testing.T) {
 	}
 	require.True(t, from("203.0.113.1"))
 	require.True(t, from("203.0.113.1"))
+	// The store goes by a clock of its own, which a crowd of real requests
+	// could outlast on a busy machine.
 	for i := range 3 * maxClients {
-		from(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff))
+		l.slot(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff))
 	}
 	require.Len(t, l.current, maxClients)
 	require.False(t, from("203.0.113.1"), "the crowd has given it a new allowance")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -41,6 +42,8 @@ type api struct {
 	registry *prometheus.Registry
 	backend  *llmtest.Server
 	log      *lockedBuffer
+	// cutOff ends the contexts of all requests, as a server does that stops.
+	cutOff context.CancelFunc
 }
 
 // settings of the API under test.
@@ -62,7 +65,7 @@ type settings struct {
 // newAPI starts an API whose backend answers with reply.
 func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	t.Helper()
-	s := settings{agent: agent.DefaultOptions(), timeout: 20 * time.Second}
+	s := settings{agent: agent.DefaultOptions(), timeout: 5 * time.Minute}
 	s.agent.RateLimit = 1_000_000
 	for _, c := range change {
 		c(&s)
@@ -99,6 +102,9 @@ func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	e.GET("/health", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
 	e.GET("/v1/panic", func(echo.Context) error { panic("boom") })
 	server := httptest.NewUnstartedServer(e)
+	life, cutOff := context.WithCancel(context.Background())
+	server.Config.BaseContext = func(net.Listener) context.Context { return life }
+	a.cutOff = cutOff
 	a.client = &http.Client{Transport: &http.Transport{}}
 	if s.http2 {
 		server.EnableHTTP2 = true
@@ -109,6 +115,7 @@ func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	}
 	a.url = server.URL
 	t.Cleanup(func() {
+		cutOff()
 		a.client.CloseIdleConnections()
 		server.Close()
 		require.NoError(t, a.agent.Close())

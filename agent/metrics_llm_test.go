@@ -177,25 +177,20 @@ func TestTooManyInFlight(t *testing.T) {
 
 // Reasoning is not what the client reads, and it is what the model generates.
 func TestReasoningIsNotAnswered(t *testing.T) {
-	goOn := make(chan struct{})
+	const thought = time.Second
 	a := newAPI(t, func(c *llmtest.Call) {
 		c.Event(`{"choices":[{"delta":{"reasoning":"the user wants"}}]}`)
-		<-goOn
+		<-time.After(thought)
 		llmtest.Say("42")(c)
 	})
-	go func() {
-		timer := time.NewTimer(200 * time.Millisecond)
-		<-timer.C
-		close(goOn)
-	}()
 	got := a.do(http.MethodPost, "/v1/chat", askStream, "X-Request-ID", "req-r")
 	require.Equal(t, "data: {\"delta\":\"42\"}\n\ndata: {\"done\":true,\"response\":\"42\"}\n\n", got.body)
 	a.completed("req-r")
 	first := a.metric("hancock_llm_time_to_first_token_seconds", "test-model").GetHistogram()
 	require.EqualValues(t, 1, first.GetSampleCount())
-	require.Less(t, first.GetSampleSum(), .2)
+	require.Less(t, first.GetSampleSum(), thought.Seconds())
 	each := a.metric("hancock_llm_time_per_output_token_seconds", "test-model").GetHistogram()
-	require.InDelta(t, .1, each.GetSampleSum(), .05, "two tokens after the first, in 200 ms")
+	require.Greater(t, each.GetSampleSum(), thought.Seconds()/4, "two tokens after the first")
 }
 
 func TestExemplarsOfCounters(t *testing.T) {

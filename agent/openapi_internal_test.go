@@ -81,6 +81,21 @@ func TestOpenAPIHasTheRoutes(t *testing.T) {
 	require.Equal(t, Modes(), list(agents["required"]))
 }
 
+// TestOpenAPIHasTheGuards knows what stands before every route: the check of
+// hosts and origins, the API key, and the router's methods.
+func TestOpenAPIHasTheGuards(t *testing.T) {
+	for path, methods := range at(t, document(t), "paths") {
+		for method, op := range methods.(node) {
+			responses := at(t, op.(node), "responses")
+			require.Contains(t, responses, "403", "%s %s", method, path)
+			require.Contains(t, responses, "405", "%s %s", method, path)
+			schemes, restricted := op.(node)["security"].([]any)
+			open := restricted && len(schemes) == 1 && len(schemes[0].(node)) == 0
+			require.Equal(t, !open, responses["401"] != nil, "%s %s", method, path)
+		}
+	}
+}
+
 // TestOpenAPIHasTheTasks compares every field of every task: names, aliases,
 // which are required, defaults, choices, and what the answer holds.
 func TestOpenAPIHasTheTasks(t *testing.T) {

@@ -81,7 +81,7 @@ func TestStreamFailsMidway(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newAPI(t, llmtest.Midway(tc.then), func(s *settings) {
-				s.timeout = 300 * time.Millisecond
+				s.timeout = time.Second
 				s.fallback = llmtest.Say("too late for me")
 			})
 			got := a.do(http.MethodPost, "/v1/chat", `{"message":"hi","stream":true}`, "X-Request-ID", "req-m")
@@ -152,16 +152,16 @@ func TestClientDoesNotRead(t *testing.T) {
 
 // A connection goes on after a stream, also when the stream's deadline passes.
 func TestConnectionIsUsedAgain(t *testing.T) {
-	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.ClientTimeout = 50 * time.Millisecond })
+	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.ClientTimeout = 300 * time.Millisecond })
 	require.Equal(t, http.StatusOK, a.post("/v1/chat", `{"message":"hi","stream":true}`).status)
-	deadline := time.NewTimer(100 * time.Millisecond)
+	deadline := time.NewTimer(400 * time.Millisecond)
 	<-deadline.C
 	require.Equal(t, http.StatusOK, a.post("/v1/chat", `{"message":"hi"}`).status)
 }
 
 // The deadline is that of a write and not that of the pause before the next one.
 func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
-	const timeout = 50 * time.Millisecond
+	const timeout = 300 * time.Millisecond
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			goOn := make(chan struct{})
@@ -175,11 +175,45 @@ func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
 			lines := bufio.NewReader(res.Body)
 			_, err := lines.ReadString('\n')
 			require.NoError(t, err)
-			<-time.After(3 * timeout)
+			<-time.After(2 * timeout)
 			close(goOn)
 			rest, err := io.ReadAll(lines)
 			require.NoError(t, err)
 			require.Contains(t, string(rest), `{"done":true,"response":"onetwo"}`)
 		})
 	}
+}
+
+// Who is cut off because the process stops is told so.
+func TestCutOffByTheShutdown(t *testing.T) {
+	for name, body := range map[string]string{"whole": ask, "before the first piece": askStream} {
+		t.Run(name, func(t *testing.T) {
+			asked := make(chan struct{})
+			a := newAPI(t, func(c *llmtest.Call) {
+				close(asked)
+				c.Hang()
+			})
+			go func() {
+				<-asked
+				a.agent.Stopping()
+				a.cutOff()
+			}()
+			got := a.do(http.MethodPost, "/v1/chat", body, "X-Request-ID", "req-stop")
+			require.Equal(t, http.StatusServiceUnavailable, got.status)
+			require.Equal(t, map[string]any{"error": "shutting down", "request_id": "req-stop"}, got.fields(t))
+			require.Equal(t, "1", got.header.Get("Retry-After"))
+			require.InDelta(t, http.StatusServiceUnavailable, a.completed("req-stop")["status"], 0)
+		})
+	}
+	t.Run("midway", func(t *testing.T) {
+		a := newAPI(t, llmtest.Midway(llmtest.Hang))
+		lines := bufio.NewReader(a.open(t.Context(), askStream).Body)
+		_, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		a.agent.Stopping()
+		a.cutOff()
+		rest, err := io.ReadAll(lines)
+		require.NoError(t, err)
+		require.Contains(t, string(rest), `data: {"error":"shutting down","request_id":"req-s"}`)
+	})
 }

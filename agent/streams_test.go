@@ -24,10 +24,12 @@ const concurrent = 1000
 // backend are in this process as well.
 func streams(tb testing.TB) (bytes, goroutines float64) {
 	tb.Helper()
-	release := make(chan struct{})
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	defer release() // or the backend would never close after a failure
 	a := newAPI(tb, func(c *llmtest.Call) {
 		c.Piece("first ")
-		<-release
+		<-released
 		llmtest.Say("and last")(c)
 	}, func(s *settings) { s.inFlight = concurrent })
 	const body = `{"message":"hi","mode":"soc","stream":true}`
@@ -56,7 +58,7 @@ func streams(tb testing.TB) (bytes, goroutines float64) {
 	wg.Wait()
 	after, running := usage()
 	require.InDelta(tb, concurrent, a.gauge("hancock_llm_in_flight"), 0)
-	close(release)
+	release()
 	for _, r := range readers {
 		rest, err := io.ReadAll(r)
 		require.NoError(tb, err)

@@ -96,8 +96,9 @@ func (b *Backend) ListModels(ctx context.Context) ([]string, error) {
 	if err == nil {
 		page, err = read[modelList](res)
 	}
-	if err == nil && page.Data == nil {
-		err = errNoChoices
+	// An Ollama that has no model says null.
+	if err == nil && page.Data == nil && page.Object != "list" {
+		err = errNoModels
 	}
 	if err != nil {
 		return nil, b.classify(ctx, call, "", res, err)
@@ -204,7 +205,10 @@ func (b *Backend) stream(ctx context.Context, r Request, at *Attempt, deadline t
 			if at.FirstPiece == 0 {
 				at.FirstPiece = time.Since(start)
 			}
+			// The backend is not to blame for the time that a reader takes.
+			idle.Stop()
 			err = emit(piece)
+			idle.Reset(b.timeout)
 		}
 	}
 	answer.Text, answer.Finish = text.String(), finishOf(finish)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is the timeout of backends that answer; those that do not get
 // impatience.
 const (
-	patience   = 20 * time.Second
+	patience   = time.Minute
 	impatience = 150 * time.Millisecond
 )
 
@@ -279,6 +280,28 @@ func TestReaderOfAStreamEndsTheCall(t *testing.T) {
 	<-server.Gone
 }
 
+// The time that a reader takes for a piece is not the backend's.
+func TestReaderThatIsSlow(t *testing.T) {
+	const timeout = time.Second
+	goOn := make(chan struct{})
+	c, _ := newClient(t, options(llmtest.New(t, func(c *llmtest.Call) {
+		c.Piece("one ")
+		<-goOn
+		llmtest.Say("two")(c)
+	}).URL, timeout))
+	a, err := c.Stream(t.Context(), question(), func(piece string) error {
+		if piece == "one " {
+			<-time.After(timeout + timeout/10)
+			close(goOn)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, "one two", a.Text)
+	_, failed, _ := c.Backends()[0].Traffic()
+	require.True(t, failed.IsZero())
+}
+
 // A piece now and then keeps a stream alive beyond the timeout, but not for ever.
 func TestStreamTimeouts(t *testing.T) {
 	const tick = 100 * time.Millisecond
@@ -321,4 +344,33 @@ func TestListModels(t *testing.T) {
 	c, _ = newClient(t, options(closedPort(t), patience))
 	_, err = c.Backends()[0].ListModels(t.Context())
 	require.ErrorContains(t, err, "connection refused")
+}
+
+func TestListsOfModels(t *testing.T) {
+	for _, tc := range []struct {
+		name, body string
+		ids        []string
+		err        string
+	}{
+		{"one", `{"object":"list","data":[{"id":"a"}]}`, []string{"a"}, ""},
+		{"none", `{"object":"list","data":[]}`, []string{}, ""},
+		{"an Ollama without any", `{"object":"list","data":null}`, []string{}, ""},
+		{"another document", `{"status":"ok"}`, nil, "ollama: bad_response: answer is not a list of models"},
+		{"web page", `<html>`, nil, "ollama: bad_response"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(tc.body))
+			}))
+			defer server.Close()
+			c, _ := newClient(t, options(server.URL, patience))
+			ids, err := c.Backends()[0].ListModels(t.Context())
+			require.Equal(t, tc.ids, ids)
+			if tc.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tc.err)
+			}
+		})
+	}
 }

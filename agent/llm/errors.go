@@ -50,6 +50,7 @@ var (
 	errTooLarge  = errors.New("answer is too large")
 	errCutOff    = errors.New("answer ended before it was complete")
 	errNoChoices = errors.New("answer is not a completion")
+	errNoModels  = errors.New("answer is not a list of models")
 	errSlow      = errors.New("backend took too long")
 	errReader    = errors.New("reader of the stream gave up")
 )
@@ -130,8 +131,8 @@ func (b *Backend) classify(ctx, call context.Context, model string, res *http.Re
 		e.Kind, e.detail, e.cause = BadResponse, ErrEmpty.Error(), ErrEmpty
 	case errors.Is(err, errTooLarge):
 		e.Kind, e.detail = BadResponse, errTooLarge.Error()
-	case errors.Is(err, errNoChoices):
-		e.Kind, e.detail = BadResponse, errNoChoices.Error()
+	case errors.Is(err, errNoChoices), errors.Is(err, errNoModels):
+		e.Kind, e.detail = BadResponse, err.Error()
 	case res != nil && (errors.Is(err, errCutOff) || errors.Is(err, io.ErrUnexpectedEOF) || isNetwork(err)):
 		e.Kind, e.detail = BadResponse, errCutOff.Error()
 	case res != nil:
@@ -149,7 +150,9 @@ func (b *Backend) classify(ctx, call context.Context, model string, res *http.Re
 // error object, when it looks like one.
 func kindOfStatus(status int, err error) (Kind, string) {
 	var code string
+	tooLong := status == http.StatusRequestEntityTooLarge
 	if api, ok := errors.AsType[*statusError](err); ok {
+		tooLong = tooLong || api.tooLong
 		for _, c := range []string{api.code, api.kind} {
 			if isCode(c) {
 				code = c
@@ -158,7 +161,7 @@ func kindOfStatus(status int, err error) (Kind, string) {
 		}
 	}
 	switch {
-	case strings.Contains(code, "context_length"), status == http.StatusRequestEntityTooLarge:
+	case tooLong:
 		return ContextLength, code
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return Auth, code

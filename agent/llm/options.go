@@ -166,6 +166,8 @@ func (e Endpoint) validate() error {
 		return errors.New("coder_model: must not be empty")
 	case strings.ContainsAny(e.APIKey, "\r\n\x00"):
 		return errors.New("api_key: holds a line break")
+	case strings.ContainsAny(e.Organization, "\r\n\x00"):
+		return errors.New("organization: holds a line break")
 	}
 	return nil
 }

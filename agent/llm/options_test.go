@@ -34,6 +34,7 @@ func TestValidate(t *testing.T) {
 		{"no coder model", func(o *llm.Options) { o.Ollama.CoderModel = "" }, "agent.ollama.coder_model"},
 		{"fallback is checked too", func(o *llm.Options) { o.OpenAI.APIKey, o.OpenAI.BaseURL = "sk-hunter2", "ftp://x" }, "agent.openai.base_url"},
 		{"line break in a key", func(o *llm.Options) { o.OpenAI.APIKey = "sk-hunter2\n" }, "agent.openai.api_key"},
+		{"line break in the organisation", func(o *llm.Options) { o.OpenAI.APIKey, o.OpenAI.Organization = "sk-x", "org-hunter2\n" }, "agent.openai.organization"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := llm.DefaultOptions()

@@ -53,13 +53,17 @@ func (c *Client) askBackend(ctx context.Context, r Request, i int, ask asking) (
 // end before the deadlines. Half of it is chance, so that those who failed
 // together do not come back together.
 func (c *Client) pause(ctx context.Context, n int, retryAfter time.Duration, deadline time.Time) time.Duration {
-	d := min(c.retryWait<<n, max(maxRetryWait, c.retryWait))
-	d = d/2 + rand.N(d/2+1)                    // #nosec G404 -- no secret hangs on it
-	d = max(d, retryAfter+rand.N(c.retryWait)) // #nosec G404
 	if callers, ok := ctx.Deadline(); ok && callers.Before(deadline) {
 		deadline = callers
 	}
-	if time.Until(deadline) <= d {
+	left := time.Until(deadline)
+	if retryAfter >= left { // it may be centuries, to which nothing can be added
+		return 0
+	}
+	d := min(c.retryWait<<n, max(maxRetryWait, c.retryWait))
+	d = d/2 + rand.N(d/2+1)                    // #nosec G404 -- no secret hangs on it
+	d = max(d, retryAfter+rand.N(c.retryWait)) // #nosec G404
+	if d >= left {
 		return 0
 	}
 	return d

@@ -105,12 +105,14 @@ func TestRetryFitsIntoTheDeadline(t *testing.T) {
 	for _, tc := range []struct {
 		name             string
 		timeout, callers time.Duration
+		retryAfter       string
 	}{
-		{"of the options", time.Second, time.Hour},
-		{"of the caller", time.Hour, time.Second},
+		{"of the options", patience, time.Hour, "3600"},
+		{"of the caller", time.Hour, patience, "3600"},
+		{"when they are told to come back in thousands of years", patience, time.Hour, "Fri, 31 Dec 9999 23:59:59 GMT"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			server := llmtest.New(t, refuse(9, http.StatusTooManyRequests, "3600"))
+			server := llmtest.New(t, refuse(9, http.StatusTooManyRequests, tc.retryAfter))
 			cloud := llmtest.New(t, llmtest.Say("from the cloud"))
 			c, _ := newClient(t, withFallback(options(server.URL, tc.timeout), cloud.URL))
 			ctx, cancel := context.WithTimeout(t.Context(), tc.callers)
@@ -123,20 +125,21 @@ func TestRetryFitsIntoTheDeadline(t *testing.T) {
 		})
 	}
 	t.Run("every try counts against it", func(t *testing.T) {
+		const timeout = time.Second
 		var calls atomic.Int64
 		server := llmtest.New(t, func(c *llmtest.Call) {
 			if calls.Add(1) == 1 {
-				<-time.After(impatience)
+				<-time.After(timeout / 2)
 				llmtest.JSON(http.StatusServiceUnavailable, `{}`)(c)
 				return
 			}
 			c.Hang()
 		})
-		c, _ := newClient(t, options(server.URL, 2*impatience))
+		c, _ := newClient(t, options(server.URL, timeout))
 		_, attempts, err := observed(t.Context(), c, true)
 		require.Equal(t, llm.Timeout, llm.KindOf(err))
 		require.Len(t, attempts, 2)
-		require.Less(t, attempts[1].Duration, 2*impatience-impatience/4)
+		require.Less(t, attempts[1].Duration, timeout)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"sync"
 )
 
@@ -141,7 +142,8 @@ func (c completion) usage() *Usage {
 }
 
 type modelList struct {
-	Data []struct {
+	Object string `json:"object"`
+	Data   []struct {
 		ID string `json:"id"`
 	} `json:"data"`
 }
@@ -151,9 +153,15 @@ type modelList struct {
 type statusError struct {
 	status     int
 	code, kind string
+	// tooLong tells that it is about the length of the prompt.
+	tooLong bool
 }
 
 func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.status) }
+
+// tooLongRE finds what servers say of a prompt that is too long: OpenAI and
+// llama.cpp by an identifier, vLLM, which is inside of NIM, in prose only.
+var tooLongRE = regexp.MustCompile(`(?i)context[ _](length|size|window)|maximum (model|input) length`)
 
 // newStatusError reads the error object, which some servers give as a plain
 // text or not at all.
@@ -163,15 +171,25 @@ func newStatusError(res *http.Response) *statusError {
 	if err != nil {
 		return e
 	}
-	var envelope struct {
-		Error struct {
-			Code any `json:"code"` // a text, a number or null
-			Type any `json:"type"`
-		} `json:"error"`
+	type object struct {
+		Code    any    `json:"code"` // a text, a number or null
+		Type    any    `json:"type"`
+		Message string `json:"message"`
 	}
-	if json.Unmarshal(body, &envelope) == nil {
-		e.code, _ = envelope.Error.Code.(string)
-		e.kind, _ = envelope.Error.Type.(string)
+	var envelope struct {
+		object        // older servers put it there
+		Error  object `json:"error"`
+	}
+	_ = json.Unmarshal(body, &envelope) // as much of it as is there
+	for _, o := range []object{envelope.object, envelope.Error} {
+		if code, ok := o.Code.(string); ok {
+			e.code = code
+		}
+		if kind, ok := o.Type.(string); ok {
+			e.kind = kind
+		}
+		e.tooLong = e.tooLong || tooLongRE.MatchString(e.code+"\n"+e.kind) ||
+			e.status < http.StatusInternalServerError && tooLongRE.MatchString(o.Message)
 	}
 	return e
 }

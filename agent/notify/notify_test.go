@@ -176,7 +176,7 @@ func TestFailures(t *testing.T) {
 			b := newBench(t, func(o *Options) {
 				o.SlackURL, o.Attempts = to.url, 3
 				if tc.name == "slow" {
-					o.Timeout = 30 * time.Millisecond
+					o.Timeout = 300 * time.Millisecond
 				}
 			})
 			b.Notify(t.Context(), message())
@@ -274,6 +274,7 @@ func TestCloseCutsAPauseShort(t *testing.T) {
 	})
 	b.pause = pause
 	b.Notify(t.Context(), message())
+	require.Eventually(t, func() bool { return len(r.got()) == 1 }, 5*time.Second, time.Millisecond)
 	require.Error(t, b.Close())
 	require.Equal(t, map[string]int{"slack failed": 1}, b.counts)
 }
