@@ -160,7 +160,7 @@ func (a *Alertmanager) start(g *generation) {
 	known := reported{a.alerts, a.store, a.nflog, a.log}
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
-		g.inhibitor, a.silencer, g.intervener, g.marker, a.nflog, nil)
+		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, a.options.Retention}, nil)
 	g.dispatcher = dispatch.NewDispatcher(known, g.routes, g.flushes.around(pipeline), g.marker,
 		func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) },
 		groupMaintenance, nil, a.log, eventrecorder.Recorder{}, a.dispatching, g.template)
