@@ -26,6 +26,10 @@ const (
 	apiPrefix    = "/api/v2"
 	maxBodyBytes = 1 << 20
 	maxReading   = 8 // GET requests at a time
+	// maxPosted is as many alerts as a body has room for if they say anything.
+	// What Alertmanager makes of invalid ones grows with their square: a body
+	// full of the shortest would keep it busy for a minute.
+	maxPosted = 5000
 )
 
 // lazyAPI is Alertmanager's API, made when it is first asked: it parses its
@@ -215,6 +219,9 @@ func checkPosted(body []byte) ([]model.Fingerprint, error) {
 		Annotations map[string]string `json:"annotations"`
 	}
 	_ = json.Unmarshal(body, &alerts)
+	if len(alerts) > maxPosted {
+		return nil, fmt.Errorf("there are %d alerts, more than %d; send fewer at a time, nothing of this request was taken", len(alerts), maxPosted)
+	}
 	posted := make([]model.Fingerprint, len(alerts))
 	for i, a := range alerts {
 		name := clip(a.Labels[string(model.AlertNameLabel)], 100)

@@ -181,11 +181,12 @@ func TestLedgerOverHTTP(t *testing.T) {
 	book := &ledger{}
 	am, _ := open(t, t.TempDir(), "", func(o *alertmanager.Options) { o.Ledger = book })
 	w := call(am, http.MethodGet, alertmanager.NotificationsPath+
-		"?limit=7&cursor=c&since=2026-01-01T00:00:00Z&until=1h&receiver=r&outcome=failed&fingerprint=00000000000000ff", "")
+		"?limit=7&cursor=c&since=2026-01-01T00:00:00Z&until=1h&receiver=r&outcome=failed&fingerprint=00000000000000FF", "")
 	require.Equal(t, http.StatusOK, w.Code)
 	require.JSONEq(t, `{"notifications":[],"next_cursor":"more","notifies":false}`, w.Body.String())
 	require.Equal(t, 7, book.got.Limit)
 	require.Equal(t, "failed", book.got.Outcome)
+	require.Equal(t, "00000000000000ff", book.got.Fingerprint, "as the ledger writes it")
 	require.Equal(t, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), book.got.Since)
 	require.WithinDuration(t, time.Now().Add(-time.Hour), book.got.Until, time.Minute)
 	for _, bad := range []string{"limit=0", "limit=x", "limit=1000", "since=yesterday", "until=x", "outcome=maybe", "fingerprint=zz"} {

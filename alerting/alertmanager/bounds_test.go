@@ -90,6 +90,10 @@ func TestAPITakesSoManyAndNoMore(t *testing.T) {
 		return strings.Contains(call(am, http.MethodGet, "/api/v2/alerts", "").Body.String(), "Rule")
 	}, 5*time.Second, 5*time.Millisecond, "what the rules find is taken in any case")
 
+	w := call(am, http.MethodPost, "/api/v2/alerts", "["+strings.Repeat(`{"labels":{}},`, 70_000)+`{"labels":{}}]`)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), "70001 alerts, more than 5000")
+
 	silence := `{"matchers":[{"name":"a","value":"b","isRegex":false}],"startsAt":"2026-01-01T00:00:00Z","endsAt":"2099-01-01T00:00:00Z","createdBy":"me","comment":"`
 	require.Equal(t, http.StatusBadRequest, call(am, http.MethodPost, "/api/v2/silences", silence+strings.Repeat("x", 100<<10)+`"}`).Code)
 	require.Equal(t, http.StatusOK, call(am, http.MethodPost, "/api/v2/silences", silence+`why"}`).Code)

@@ -117,6 +117,12 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 // around it.
 func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.Integration, error) {
 	log := slog.New(scrubbing{a.log.Handler(), g.secrets})
+	for _, c := range r.PagerdutyConfigs {
+		// Each message would fill it in, those of several groups at once.
+		if c.Severity == "" {
+			c.Severity = "error"
+		}
+	}
 	inner, err := receiver.BuildReceiverIntegrations(r, g.template, log.With("receiver", r.Name),
 		commoncfg.WithDialContextFunc(dialBounded), commoncfg.WithHTTP2Disabled())
 	if err != nil {
@@ -127,7 +133,7 @@ func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.
 		n := &recorder{
 			inner: &inner[i], receiver: r.Name, secrets: g.secrets, log: a.log, metrics: a.metrics,
 			timeout: a.options.AttemptTimeout, grace: a.options.CloseTimeout,
-			turns: make(chan struct{}, maxTries),
+			turns: make(chan struct{}, triesAtATime(inner[i].Name())),
 		}
 		if n.inner.Name() == "slack" {
 			n.precheck = slackTemplates(r.SlackConfigs[n.inner.Index()], g.template)
@@ -135,6 +141,15 @@ func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.
 		wrapped[i] = notify.NewIntegration(n, &inner[i], inner[i].Name(), inner[i].Index(), r.Name)
 	}
 	return wrapped, nil
+}
+
+// triesAtATime is maxTries, but for an integration that keeps its token between
+// two messages without a lock.
+func triesAtATime(kind string) int {
+	if kind == "wechat" {
+		return 1
+	}
+	return maxTries
 }
 
 // start sets a generation to work. The inhibitor knows all alerts before the
@@ -145,7 +160,7 @@ func (a *Alertmanager) start(g *generation) {
 	known := reported{a.alerts, a.store, a.nflog, a.log}
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
-		g.inhibitor, a.silencer, g.intervener, g.marker, a.nflog, nil)
+		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, a.options.Retention}, nil)
 	g.dispatcher = dispatch.NewDispatcher(known, g.routes, g.flushes.around(pipeline), g.marker,
 		func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) },
 		groupMaintenance, nil, a.log, eventrecorder.Recorder{}, a.dispatching, g.template)

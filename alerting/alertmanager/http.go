@@ -75,9 +75,11 @@ func parseLedgerQuery(param func(string) string, now time.Time) (q LedgerQuery, 
 		return q, fmt.Errorf("outcome must be ok or failed, not %q", clip(q.Outcome, 50))
 	}
 	if q.Fingerprint != "" {
-		if _, err := model.ParseFingerprint(q.Fingerprint); err != nil {
+		fp, err := model.ParseFingerprint(q.Fingerprint)
+		if err != nil {
 			return q, fmt.Errorf("fingerprint must be 16 hexadecimal digits, not %q", clip(q.Fingerprint, 50))
 		}
+		q.Fingerprint = fp.String() // as the ledger has it
 	}
 	if q.Since, err = parseTime("since", param("since"), now); err != nil {
 		return q, err

@@ -1,8 +1,8 @@
 package alertmanager
 
 import (
-	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,16 +11,13 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protodelim"
-	"google.golang.org/protobuf/proto"
 )
 
 // syncDelay bounds how long an entry that is in the file may not be on disk.
 const syncDelay = time.Second
 
-// maxEntryBytes bounds one entry of a journal.
-const maxEntryBytes = 64 << 20
+// maxEntryBytes bounds one entry of a journal, as Alertmanager does.
+const maxEntryBytes = 4 << 20
 
 // journal is a file of Alertmanager's: a snapshot, to which each change is
 // appended in the same form at once, so that a process that is killed loses
@@ -59,8 +56,8 @@ func (j *journal) append(entry []byte) {
 	if j.during != nil {
 		j.during.Write(entry)
 	}
-	// After a failure the file may end in half an entry, behind which nothing
-	// would be found: only a new snapshot helps.
+	// After a failure the file lacks an entry, or has half of it: only a new
+	// snapshot helps.
 	err := j.broken
 	if err == nil {
 		_, err = j.file.Write(entry)
@@ -202,10 +199,10 @@ func syncFolder(path string) {
 	}
 }
 
-// loadJournal reads a journal up to its first entry that is damaged. What is
-// damaged is moved aside as a whole, so that somebody can look at it, and the
-// part that is good is used. usable says whether Alertmanager takes it.
-func loadJournal(path string, entry proto.Message, usable func(io.Reader) error, log *slog.Logger) ([]byte, error) {
+// loadJournal reads a journal. The file of one that is damaged is moved aside,
+// so that somebody can look at it, and every entry that is whole is used, also
+// behind the damage.
+func loadJournal(path string, whole func(entry []byte) bool, log *slog.Logger) ([]byte, error) {
 	removeLeftovers(path)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -214,11 +211,8 @@ func loadJournal(path string, entry proto.Message, usable func(io.Reader) error,
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	good, entries, damage := wholeEntries(data, entry)
-	if err := usable(bytes.NewReader(good)); err != nil {
-		good, entries, damage = nil, 0, err
-	}
-	if damage == nil {
+	good, entries := wholeEntries(data, whole)
+	if len(good) == len(data) {
 		return good, nil
 	}
 	aside, err := moveAside(path)
@@ -226,26 +220,26 @@ func loadJournal(path string, entry proto.Message, usable func(io.Reader) error,
 		return nil, err
 	}
 	log.Warn("a file is damaged; what could be read of it is used, and the file is kept beside",
-		"path", path, "kept_as", aside, "entries", entries, "bytes_lost", len(data)-len(good), "error", damage)
+		"path", path, "kept_as", aside, "entries", entries, "bytes_lost", len(data)-len(good))
 	return good, writeFile(path, good)
 }
 
-// wholeEntries is the part of the data in front of the first damage.
-func wholeEntries(data []byte, entry proto.Message) (good []byte, entries int, damage error) {
-	rest := bytes.NewReader(data)
-	r := bufio.NewReader(rest)
-	options := protodelim.UnmarshalOptions{MaxSize: maxEntryBytes}
-	for {
-		end := len(data) - rest.Len() - r.Buffered()
-		switch err := options.UnmarshalFrom(r, entry); {
-		case err == nil:
-			entries++
-		case errors.Is(err, io.EOF):
-			return data, entries, nil
-		default:
-			return data[:end], entries, err
+// wholeEntries is the data without what is damaged. Where no entry begins, one
+// is looked for at the next byte: the length in front of each is the only thing
+// that tells where the next one is.
+func wholeEntries(data []byte, whole func(entry []byte) bool) (good []byte, entries int) {
+	for len(data) > 0 {
+		size, n := binary.Uvarint(data)
+		if n <= 0 || size == 0 || size > min(maxEntryBytes, uint64(len(data)-n)) || !whole(data[n:n+int(size)]) {
+			data = data[1:]
+			continue
 		}
+		end := n + int(size)
+		good = append(good, data[:end]...)
+		entries++
+		data = data[end:]
 	}
+	return good, entries
 }
 
 // moveAside renames a file that cannot be used and tells its new name.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -41,12 +40,7 @@ func (a *Alertmanager) openSilences(reg prometheus.Registerer) error {
 		MaxSilences:         func() int { return maxSilences },
 		MaxSilenceSizeBytes: func() int { return maxSilenceBytes },
 	}}
-	data, err := loadJournal(path, &silencepb.MeshSilence{}, func(r io.Reader) error {
-		o := options
-		o.SnapshotReader, o.Metrics = r, prometheus.NewRegistry()
-		_, err := silence.New(o)
-		return err
-	}, a.log)
+	data, err := loadJournal(path, wholeSilence, a.log)
 	if err != nil {
 		return err
 	}
@@ -64,12 +58,7 @@ func (a *Alertmanager) openSilences(reg prometheus.Registerer) error {
 func (a *Alertmanager) openNotificationLog(reg prometheus.Registerer) error {
 	path := filepath.Join(a.options.Path, nflogFile)
 	options := nflog.Options{Retention: a.options.Retention, Logger: a.log}
-	data, err := loadJournal(path, &nflogpb.MeshEntry{}, func(r io.Reader) error {
-		o := options
-		o.SnapshotReader, o.Metrics = r, prometheus.NewRegistry()
-		_, err := nflog.New(o)
-		return err
-	}, a.log)
+	data, err := loadJournal(path, wholeNotification, a.log)
 	if err != nil {
 		return err
 	}
@@ -83,6 +72,18 @@ func (a *Alertmanager) openNotificationLog(reg prometheus.Registerer) error {
 	a.nflogJournal.heal = a.compactNotificationLog
 	a.nflog.SetBroadcast(a.nflogJournal.append)
 	return nil
+}
+
+// wholeSilence and wholeNotification tell whether the bytes are an entry that
+// Alertmanager takes: it refuses a file with one that it does not.
+func wholeSilence(entry []byte) bool {
+	var e silencepb.MeshSilence
+	return proto.Unmarshal(entry, &e) == nil && e.GetSilence().GetId() != "" && e.GetExpiresAt() != nil
+}
+
+func wholeNotification(entry []byte) bool {
+	var e nflogpb.MeshEntry
+	return proto.Unmarshal(entry, &e) == nil && e.GetEntry().GetReceiver() != nil && e.GetExpiresAt() != nil
 }
 
 func (a *Alertmanager) saveFailed(file string) func(error) {

@@ -80,7 +80,7 @@ func (r *recorder) inTurn(ctx context.Context, alerts []*alert.Alert) (start tim
 	case r.turns <- struct{}{}:
 		defer func() { <-r.turns }()
 	case <-ctx.Done():
-		return time.Now(), true, fmt.Errorf("not begun, because %d other tries were under way: %w", maxTries, ctx.Err())
+		return time.Now(), true, fmt.Errorf("not begun, because %d other tries were under way: %w", cap(r.turns), ctx.Err())
 	}
 	trying, cancel := outlive(ctx, r.timeout, r.grace)
 	defer cancel()
