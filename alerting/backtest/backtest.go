@@ -71,6 +71,9 @@ const (
 	maxRules = 2000
 	// maxRecorded is how many samples the results of recording rules may have, some 2 bytes each.
 	maxRecorded = 100_000_000
+	// maxText is how many bytes the labels and annotations of the alerts that are listed may have, and the labels in
+	// the messages that are listed.
+	maxText = 8 << 20
 	// window is how much history is evaluated at once. It bounds the memory.
 	window = 6 * time.Hour
 )
@@ -171,7 +174,7 @@ func prepare(s Storage, r Request, progress func(Progress)) (*run, error) {
 	}
 	x := &run{
 		engine: s.Engine, request: r, progress: progress, metrics: rules.NewGroupMetrics(nil),
-		firedRoom: room{free: r.MaxDetails}, waitedRoom: room{free: r.MaxDetails},
+		firedRoom: room{free: r.MaxDetails, bytes: maxText}, waitedRoom: room{free: r.MaxDetails, bytes: maxText},
 		report: &Report{From: r.From, To: r.To, RequestedFrom: r.From, Alerts: []Alert{}, Rules: []RuleReport{}},
 	}
 	var all []*rule
