@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
 )
@@ -72,6 +71,9 @@ const (
 	maxRules = 2000
 	// maxRecorded is how many samples the results of recording rules may have, some 2 bytes each.
 	maxRecorded = 100_000_000
+	// maxText is how many bytes the labels and annotations of the alerts that are listed may have, and the labels in
+	// the messages that are listed.
+	maxText = 8 << 20
 	// window is how much history is evaluated at once. It bounds the memory.
 	window = 6 * time.Hour
 )
@@ -131,7 +133,7 @@ func defaultEngine() promql.QueryEngine {
 	return promql.NewEngine(promql.EngineOpts{
 		MaxSamples: 50_000_000, Timeout: 2 * time.Minute, EnableAtModifier: true, EnableNegativeOffset: true,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
-		Parser:                   parser.NewParser(parser.Options{}),
+		Parser:                   newParser(),
 	})
 }
 
@@ -172,7 +174,7 @@ func prepare(s Storage, r Request, progress func(Progress)) (*run, error) {
 	}
 	x := &run{
 		engine: s.Engine, request: r, progress: progress, metrics: rules.NewGroupMetrics(nil),
-		firedRoom: room{free: r.MaxDetails}, waitedRoom: room{free: r.MaxDetails},
+		firedRoom: room{free: r.MaxDetails, bytes: maxText}, waitedRoom: room{free: r.MaxDetails, bytes: maxText},
 		report: &Report{From: r.From, To: r.To, RequestedFrom: r.From, Alerts: []Alert{}, Rules: []RuleReport{}},
 	}
 	var all []*rule

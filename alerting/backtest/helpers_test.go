@@ -39,7 +39,7 @@ type sample struct {
 // samples of so much time, in order of time.
 func (h history) samples(t testing.TB, d time.Duration) []sample {
 	t.Helper()
-	p := parser.NewParser(parser.Options{})
+	p := parser.NewParser(parser.Options{ExperimentalDurationExpr: true})
 	var out []sample
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		series, err := p.ParseMetric(name)
@@ -93,7 +93,7 @@ func newEngine() *promql.Engine {
 	return promql.NewEngine(promql.EngineOpts{
 		MaxSamples: 50_000_000, Timeout: time.Minute, EnableAtModifier: true, EnableNegativeOffset: true,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return 15_000 },
-		Parser:                   parser.NewParser(parser.Options{}),
+		Parser:                   parser.NewParser(parser.Options{ExperimentalDurationExpr: true}),
 	})
 }
 

@@ -66,7 +66,7 @@ func live(t *testing.T, db *promtsdb.DB, text string, samples []sample, d time.D
 			}
 		},
 		Appendable: db, Queryable: db, Context: t.Context(), Logger: slog.New(slog.DiscardHandler), ResendDelay: time.Minute,
-		GroupLoader: textLoader{parser.NewParser(parser.Options{}), text},
+		GroupLoader: textLoader{parser.NewParser(parser.Options{ExperimentalDurationExpr: true}), text},
 	})
 	groups, errs := m.LoadGroups(15*time.Second, labels.FromStrings("region", "eu"), "http://hancock.example", nil, false, ruleFile)
 	require.Empty(t, errs)
@@ -293,6 +293,16 @@ groups:
       - {alert: Top, expr: 'topk(1, queue or load) > 60'}
       - {alert: Future, expr: 'load offset -5m > 50'}
       - {alert: Fixed, expr: 'limits @ 1793606700 < 30'}
+`},
+		{name: "durations that are computed", modes: "range range instant instant instant", rules: `
+groups:
+  - name: a
+    rules:
+      - {record: recorded, expr: 'max_over_time(queue[1m + 1m])'}
+      - {alert: Range, expr: 'min_over_time(recorded[2 * 5m]) > 20', for: 1m}
+      - {alert: Step, expr: 'count_over_time(load{instance="1"}[max_of(step(), 1m)]) > 3 and queue > 50'}
+      - {alert: Ahead, expr: 'load offset -(2m + 3m) > 50'}
+      - {alert: Back, expr: 'sum_over_time(load[1m:15s * 2] offset (5m - 1m)) > 150'}
 `},
 		{name: "query offset", modes: "range range", offset: 90 * time.Second, rules: `
 groups:

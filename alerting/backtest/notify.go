@@ -111,13 +111,16 @@ func (r *router) notify(g *alertGroup, rc *receiver, in integration, alerts aler
 	r.total++
 	rc.report.Messages++
 	rc.report.Integrations[in.name]++
-	if len(r.messages) >= r.maxMessages {
+	if len(r.messages) >= r.maxMessages || r.text <= 0 {
 		return
 	}
 	for _, a := range alerts {
 		over := a.ResolvedAt(now)
-		if over && !in.sendResolved || len(m.Alerts) == maxMessageAlerts {
+		if over && !in.sendResolved || len(m.Alerts) == maxMessageAlerts || r.text <= 0 {
 			continue
+		}
+		for name, value := range a.Labels {
+			r.text -= len(name) + len(value)
 		}
 		ma := MessageAlert{Labels: plain(a.Labels), Status: string(model.AlertFiring), StartsAt: a.StartsAt}
 		if over {

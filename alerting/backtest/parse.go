@@ -27,9 +27,14 @@ type group struct {
 	rules      []*rule
 }
 
+// newParser takes what the rules manager takes.
+func newParser() parser.Parser {
+	return parser.NewParser(parser.Options{ExperimentalDurationExpr: true})
+}
+
 // parse reads the rules as the rules manager would. Everything that is wrong is in the error, with file and line.
 func parse(r Request) ([]*group, error) {
-	p := parser.NewParser(parser.Options{})
+	p := newParser()
 	var (
 		groups []*group
 		wrong  []string

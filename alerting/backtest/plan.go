@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -55,19 +56,20 @@ func readsOf(r *rule) reads {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
 			out.selectors = append(out.selectors, n.LabelMatchers)
-			reach := lookback + n.OriginalOffset
+			reach := lookback + n.OriginalOffset + out.computed(n.OriginalOffsetExpr)
 			for _, p := range path {
 				switch p := p.(type) {
 				case *parser.MatrixSelector:
-					reach += p.Range
+					reach += p.Range + out.computed(p.RangeExpr)
 				case *parser.SubqueryExpr:
-					reach += p.Range + p.OriginalOffset
+					reach += p.Range + p.OriginalOffset + out.computed(p.RangeExpr) + out.computed(p.OriginalOffsetExpr)
 				}
 			}
 			out.reach = max(out.reach, reach)
-			out.at(n.Timestamp, n.StartOrEnd, n.OriginalOffset)
+			out.at(n.Timestamp, n.StartOrEnd, n.OriginalOffset, n.OriginalOffsetExpr)
 		case *parser.SubqueryExpr:
-			out.at(n.Timestamp, n.StartOrEnd, n.OriginalOffset)
+			out.computed(n.StepExpr)
+			out.at(n.Timestamp, n.StartOrEnd, n.OriginalOffset, n.OriginalOffsetExpr)
 		case *parser.AggregateExpr:
 			// Which of equals they take depends on the order of the series.
 			switch n.Op {
@@ -93,12 +95,40 @@ func readsOf(r *rule) reads {
 	return out
 }
 
-// at notes what the @ and offset modifiers mean for a replay.
-func (r *reads) at(timestamp *int64, startOrEnd parser.ItemType, offset time.Duration) {
+// at notes what the @ and offset modifiers mean for a replay. A computed offset may be a negative one.
+func (r *reads) at(timestamp *int64, startOrEnd parser.ItemType, offset time.Duration, computed *parser.DurationExpr) {
 	r.instant = r.instant || startOrEnd != 0
-	if timestamp != nil || offset < 0 {
+	if timestamp != nil || offset < 0 || computed != nil {
 		r.ahead, r.instant = true, true
 	}
+}
+
+// computed is about how long a duration that is computed is, at the most; nil is none.
+func (r *reads) computed(e *parser.DurationExpr) time.Duration {
+	if e == nil {
+		return 0
+	}
+	const most = 10 * 365 * 24 * time.Hour
+	return time.Duration(min(r.seconds(e), most.Seconds()) * float64(time.Second))
+}
+
+func (r *reads) seconds(e parser.Expr) float64 {
+	switch n := e.(type) {
+	case *parser.NumberLiteral:
+		return math.Abs(n.Val)
+	case *parser.DurationExpr:
+		left, right := r.seconds(n.LHS), r.seconds(n.RHS)
+		switch n.Op {
+		case parser.STEP, parser.RANGE: // Those of the query: others for a range than for an instant.
+			r.instant = true
+		case parser.MUL:
+			return left * right
+		case parser.DIV:
+			return left / max(right, 1)
+		}
+		return left + right
+	}
+	return 0
 }
 
 // read tells whether a selector, or the query of a template, may find results of w.

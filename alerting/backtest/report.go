@@ -16,7 +16,7 @@ type Report struct {
 	DurationSeconds float64   `json:"duration_seconds"` // How long the backtest took.
 
 	Rules []RuleReport `json:"rules"`
-	// Alerts are those that fired first of all, up to the limit of the request, oldest first.
+	// Alerts are those that fired first of all, up to the limit of the request and of their texts, oldest first.
 	Alerts      []Alert `json:"alerts"`
 	AlertsTotal int     `json:"alerts_total"`
 	FiredTotal  int     `json:"fired_total"`
@@ -106,7 +106,7 @@ type Alert struct {
 // RoutingReport is who would have been told of what.
 type RoutingReport struct {
 	Receivers []ReceiverReport `json:"receivers"`
-	// Messages are the first ones, up to the limit of the request.
+	// Messages are the first ones, up to the limit of the request and of their texts.
 	Messages      []Message `json:"messages"`
 	MessagesTotal int       `json:"messages_total"`
 }
@@ -130,7 +130,7 @@ type Message struct {
 	Reason      string            `json:"reason"`
 	Firing      int               `json:"firing"`
 	Resolved    int               `json:"resolved"`
-	// Alerts are the first 100.
+	// Alerts are the first 100, or fewer of the last message for whose texts there was room.
 	Alerts []MessageAlert `json:"alerts"`
 }
 

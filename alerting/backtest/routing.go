@@ -45,6 +45,7 @@ type router struct {
 	receivers   map[string]*receiver
 	order       []string // Names of receivers as configured.
 	maxMessages int
+	text        int // Bytes that the labels in the messages may still take.
 
 	known  map[string]*routed // Alerts by their labels.
 	alerts map[model.Fingerprint]*alert.Alert
@@ -114,7 +115,7 @@ func newRouter(cfg *config.Config, r Request, start, from time.Time) (*router, e
 		intervals[ti.Name] = ti.TimeIntervals
 	}
 	out := &router{
-		start: start, from: from, added: r.SentLabels, maxMessages: r.MaxDetails,
+		start: start, from: from, added: r.SentLabels, maxMessages: r.MaxDetails, text: maxText,
 		route: dispatch.NewRoute(cfg.Route, nil), times: timeinterval.NewIntervener(intervals),
 		receivers: map[string]*receiver{}, known: map[string]*routed{}, alerts: map[model.Fingerprint]*alert.Alert{},
 		groups: map[groupID]*alertGroup{}, log: map[string]*logEntry{}, messages: []Message{},

@@ -31,18 +31,20 @@ type course struct {
 	round   int64
 	failing bool  // A template failed.
 	room    *room // nil if it is only counted.
+	size    int   // What it takes of it.
 }
 
-// room is where so many alerts are listed one by one: the first ones that come. The others are only counted, which keeps
-// the memory bounded and saves their templates.
+// room is where so many alerts, with texts of so many bytes, are listed one by one: the first ones that come. The others
+// are only counted, which keeps the memory bounded and saves their templates.
 type room struct {
 	free   int
+	bytes  int
 	alerts []Alert
 }
 
 // take gives an alert a place, in exchange for one that it has elsewhere.
 func (r *room) take(c *course) bool {
-	if r.free == 0 {
+	if r.free == 0 || r.bytes <= 0 {
 		return false
 	}
 	r.free--
@@ -55,8 +57,19 @@ func (r *room) take(c *course) bool {
 func (r *room) give(c *course) {
 	if r != nil {
 		r.free++
-		c.room = nil
+		r.bytes += c.size
+		c.room, c.size = nil, 0
 	}
+}
+
+// fill says how long the texts of an alert are. One that does not fit loses its place.
+func (r *room) fill(c *course, size int) bool {
+	c.size += size
+	if r.bytes -= size; r.bytes < 0 {
+		r.give(c)
+		return false
+	}
+	return true
 }
 
 // span is a sum of times.
@@ -161,6 +174,13 @@ func (w *watch) count(t time.Time, failed error) {
 	}
 }
 
+// textSize is how many bytes the names and values of a set take.
+func textSize(set labels.Labels) int {
+	n := 0
+	set.Range(func(l labels.Label) { n += len(l.Name) + len(l.Value) })
+	return n
+}
+
 // describe takes the annotations and the values of now.
 func (w *watch) describe(fresh []*course) {
 	if len(fresh) == 0 {
@@ -174,7 +194,9 @@ func (w *watch) describe(fresh []*course) {
 	const failure = "<error expanding template"
 	for _, c := range fresh {
 		annotations := rendered[c.labels.String()]
-		c.alert.Annotations = annotations.Map()
+		if c.room.fill(c, textSize(c.labels)+textSize(annotations)) {
+			c.alert.Annotations = annotations.Map()
+		}
 		c.alert.Value = strconv.FormatFloat(c.value, 'f', -1, 64)
 		check := func(l labels.Label) { c.failing = c.failing || strings.HasPrefix(l.Value, failure) }
 		annotations.Range(check)

@@ -83,8 +83,9 @@ func (c *checker) has(metric, label string) (found, asked bool) {
 	return c.exists(equal(model.MetricNameLabel, metric), labels.MustNewMatcher(labels.MatchNotEqual, label, ""))
 }
 
-func (c *checker) own(name string) bool {
-	return slices.ContainsFunc(c.known.Own, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+// begins says whether a name has one of the prefixes.
+func begins(name string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // visit finds the problems of an expression and what is below it. absent says that it is asked for what is missing.
@@ -169,19 +170,22 @@ func (c *checker) selector(vs *parser.VectorSelector, absent bool) []problem {
 		return c.labels(vs, name, s)
 	}
 	exists, asked := c.exists(equal(model.MetricNameLabel, name))
-	if exists {
+	switch {
+	case exists:
 		return c.storedLabels(vs, name)
+	case begins(name, c.known.Later):
+		return nil
 	}
 	p := problem{missing: true, Finding: Finding{Severity: Warning, Metric: name, Suggestion: suggest(name, c.names)}}
 	switch {
 	case c.otherType(name, &p.Finding):
-	case asked || !c.known.Open || c.own(name):
+	case asked || !c.known.Open || begins(name, c.known.Own):
 		p.Message = name + " is emitted by nothing"
 	default:
 		p.Message, p.Severity, p.missing = name+" is not known here; perhaps another target emits it", Hint, false
 	}
 	switch {
-	case absent && c.own(name):
+	case absent && begins(name, c.known.Own):
 		p.Message += ", so it is absent for ever"
 		p.missing = false
 	case absent || p.Severity == Hint:

@@ -33,6 +33,8 @@ type Known struct {
 	ExternalLabels []string
 	// Own are prefixes of names that nobody but us emits.
 	Own []string
+	// Later are prefixes of names that the configuration makes us emit, though not from the start or not in a mere check.
+	Later []string
 	// Open says that there are other targets or writers, whose metrics are not in Metrics.
 	Open bool
 	// Jobs are all values that the label job can have; nil when they are not known.

@@ -219,6 +219,10 @@ func TestOpen(t *testing.T) {
 		"nobody to ask, its label does":       {expr: `hancock_requests_total{instnace="a"} > 5`, want: []string{`hint: hancock_requests_total has no label instnace (it has instance, job), so instnace="a" matches nothing -> instance`}},
 		"nobody to ask, but it is ours":       {expr: "hancock_nothing_like_it > 5", want: []string{"warning: hancock_nothing_like_it is emitted by nothing"}},
 		"labels of others are not known":      {expr: "sum by (mod) (hancock_requests_by_mode)"},
+		"it comes with the configuration": {
+			expr: "rate(prometheus_remote_storage_samples_failed_total[5m]) > 0", exists: series, closed: true,
+			known: func(k *rulecheck.Known) { k.Later = []string{"prometheus_remote_storage_"} },
+		},
 		"an external label": {
 			expr: `hancock_requests_total{region="eu"} > 5`, closed: true, known: func(k *rulecheck.Known) { k.ExternalLabels = []string{"region"} },
 			want: []string{`warning: region is an external label: what is sent elsewhere has it, the store has not, so region="eu" matches nothing`},

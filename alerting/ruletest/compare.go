@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,9 +35,13 @@ func (f firing) equal(g firing) bool {
 func (s *session) compareAlerts(want alertTest) error {
 	var exp, got []firing
 	for _, a := range want.ExpAlerts {
-		// The label that Prometheus adds need not be written down.
-		b := labels.NewBuilder(labels.FromMap(a.Labels)).Set(labels.AlertName, want.Alertname)
-		exp = append(exp, firing{labels: b.Labels(), annotations: labels.FromMap(a.Annotations)})
+		// The label that Prometheus adds need not be written down. One that is written down as empty stays: no alert has it.
+		set := maps.Clone(a.Labels)
+		if set == nil {
+			set = map[string]string{}
+		}
+		set[labels.AlertName] = want.Alertname
+		exp = append(exp, firing{labels: labels.FromMap(set), annotations: labels.FromMap(a.Annotations)})
 	}
 	for _, g := range s.groups {
 		for _, r := range g.Rules() {

@@ -16,6 +16,7 @@ import (
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/tsdb"
 )
 
 // exposed are the metrics of a Hancock that runs, held true by a test.
@@ -38,8 +39,12 @@ func impossibleRules(ctx context.Context, files []alerting.File, c config.Config
 		return nil, fmt.Errorf("reading our own metrics: %w", err)
 	}
 	known.AddFamilies(families)
-	known.Open = hasOthers(c)
+	known.Open, known.Later = hasOthers(c), emittedLater(c)
+	known.Jobs = []string{tsdb.JobName} // Where there are others, the store has the last word.
 	if p := c.Prometheus; p != nil {
+		for _, s := range p.ScrapeConfigs {
+			known.Jobs = append(known.Jobs, s.JobName)
+		}
 		p.GlobalConfig.ExternalLabels.Range(func(l labels.Label) {
 			known.ExternalLabels = append(known.ExternalLabels, l.Name)
 		})
@@ -61,6 +66,21 @@ func hasOthers(c config.Config) bool {
 	p := c.Prometheus
 	return c.Web.EnableRemoteWrite || c.Web.EnableOTLP ||
 		p != nil && len(p.ScrapeConfigs)+len(p.ScrapeConfigFiles)+len(p.RemoteReadConfigs) > 0
+}
+
+// emittedLater are prefixes of our own metrics that are not in the list, as they
+// come with a section of the configuration, some of them with its first use.
+func emittedLater(c config.Config) (prefixes []string) {
+	if len(c.Agent.Prices) > 0 {
+		prefixes = append(prefixes, "hancock_llm_cost_total")
+	}
+	if p := c.Prometheus; p != nil && len(p.RemoteWriteConfigs) > 0 {
+		prefixes = append(prefixes, "prometheus_remote_storage_")
+	}
+	if p := c.Prometheus; p != nil && len(p.AlertingConfig.AlertmanagerConfigs) > 0 {
+		prefixes = append(prefixes, "prometheus_notifications_", "prometheus_sd_")
+	}
+	return prefixes
 }
 
 // settling is how long after a start the store may not have the metrics of
