@@ -23,6 +23,9 @@ type Options struct {
 	Retention time.Duration
 	// RetentionSize bounds the bytes of the blocks on disk, 0 for no bound. The write-ahead log comes on top.
 	RetentionSize int64
+	// ReserveBytes is the room on disk below which no samples are stored, as a disk that is really full damages what
+	// is stored later.
+	ReserveBytes uint64
 
 	// ScrapeInterval and ScrapeTimeout are those of the process' own job. Other jobs have theirs in Prometheus.
 	ScrapeInterval time.Duration
@@ -62,6 +65,7 @@ func DefaultOptions() Options {
 	return Options{
 		Path:             "data",
 		Retention:        15 * 24 * time.Hour,
+		ReserveBytes:     8 << 20,
 		ScrapeInterval:   15 * time.Second,
 		ScrapeTimeout:    10 * time.Second,
 		Instance:         "127.0.0.1:5000",
