@@ -160,6 +160,14 @@ func maskedFlags(flags map[string]string) map[string]string {
 	return shown
 }
 
+// redacted is s, without its password if it is a URL that has one.
+func redacted(s string) string {
+	if u, err := url.Parse(s); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return s
+}
+
 // noRules is what an API without rules shows.
 type noRules struct{}
 

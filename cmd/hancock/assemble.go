@@ -128,13 +128,14 @@ func newChecker(s services) (*health.Checker, error) {
 	})
 }
 
-// libraryLogger keeps the steps of libraries out of the log unless somebody is
-// looking for a fault.
+// libraryLogger keeps secrets out of the log, and the steps of libraries unless
+// somebody is looking for a fault.
 func libraryLogger(l *requestlog.Log, level slog.Level) *slog.Logger {
+	minimum := slog.LevelWarn
 	if level < slog.LevelInfo {
-		return l.Logger(slog.LevelDebug)
+		minimum = slog.LevelDebug
 	}
-	return l.Logger(slog.LevelWarn)
+	return slog.New(redacting{l.Logger(minimum).Handler()})
 }
 
 // apiOptions are those of Prometheus' HTTP API.
