@@ -139,9 +139,9 @@ func libraryLogger(l *requestlog.Log, level slog.Level) *slog.Logger {
 }
 
 // apiOptions are those of Prometheus' HTTP API.
-func apiOptions(inv invocation, listen net.Addr, s services) tsdb.APIOptions {
+func apiOptions(inv invocation, listen net.Addr, s services, reload *reloader) tsdb.APIOptions {
 	return tsdb.APIOptions{
-		Rules: s.rules, Alertmanagers: s.notification.outside, ExternalURL: s.opts.alerting.ExternalURL, ListenAddress: listen.String(), Flags: inv.flags,
+		Rules: s.rules, Alertmanagers: s.notification.outside, ExternalURL: s.opts.alerting.ExternalURL, ListenAddress: listen.String(), Flags: inv.flags, Reloaded: reload.last,
 		Build: v1.PrometheusVersion{
 			Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
 			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
