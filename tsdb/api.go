@@ -9,9 +9,11 @@ import (
 	"regexp"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/route"
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/util/httputil"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
@@ -37,6 +39,9 @@ type APIOptions struct {
 	Flags map[string]string
 	// Build is shown at /status/buildinfo.
 	Build v1.PrometheusVersion
+	// Reloaded is asked for what is not as it was at the start: the Prometheus section, nil without one, of which rules
+	// and Alertmanagers are shown, whether the last reading of the configuration succeeded, and when one last did.
+	Reloaded func() (section *config.Config, success bool, at time.Time)
 	// EnableAdmin allows deletion and snapshots, EnableRemoteWrite and EnableOTLP the receivers of samples. What is
 	// not enabled is refused as Prometheus refuses it.
 	EnableAdmin, EnableRemoteWrite, EnableOTLP bool
@@ -64,6 +69,9 @@ func (db *DB) NewAPI(o APIOptions) *API {
 	}
 	if o.Rules == nil {
 		o.Rules = noRules{}
+	}
+	if o.Reloaded == nil {
+		o.Reloaded = func() (*config.Config, bool, time.Time) { return db.cfg, true, db.opened }
 	}
 	if o.ExternalURL == nil {
 		o.ExternalURL = &url.URL{Scheme: "http", Host: o.ListenAddress}
@@ -158,6 +166,14 @@ func maskedFlags(flags map[string]string) map[string]string {
 		shown[name] = redacted(v)
 	}
 	return shown
+}
+
+// redacted is s, without its password if it is a URL that has one.
+func redacted(s string) string {
+	if u, err := url.Parse(s); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return s
 }
 
 // noRules is what an API without rules shows.

@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -10,8 +11,34 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// Queryable is the local storage alone: what rules restore their state from.
-func (db *DB) Queryable() storage.Queryable { return db.local }
+// Queryable is the local storage alone: what rules restore their state from. Close waits for its queriers to be closed,
+// as long as it waits for queries; after Close there are none.
+func (db *DB) Queryable() storage.Queryable {
+	return storage.QueryableFunc(func(mint, maxt int64) (storage.Querier, error) {
+		_, leave, err := db.inflight.enter(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		q, err := db.local.Querier(mint, maxt)
+		if err != nil {
+			leave()
+			return nil, err
+		}
+		return countedQuerier{q, sync.OnceFunc(leave)}, nil
+	})
+}
+
+// countedQuerier is in flight until it is closed.
+type countedQuerier struct {
+	storage.Querier
+	leave func()
+}
+
+// Close ends the reading.
+func (q countedQuerier) Close() error {
+	defer q.leave()
+	return q.Querier.Close()
+}
 
 // Appendable stores samples, and sends them on where remote_write says so. It must not be used after Close.
 func (db *DB) Appendable() storage.Appendable { return db.fanout }

@@ -1,10 +1,8 @@
 package tsdb_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -15,15 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/stretchr/testify/require"
-
-	"github.com/cyberviser/hancock/tsdb"
 )
 
 // eventually waits for what the world outside of the process does.
@@ -187,40 +182,3 @@ remote_write:
 	o.Prometheus = nil
 	open(t, o) // What the failure left behind is no obstacle.
 }
-
-func TestLogKeepsNoPasswords(t *testing.T) {
-	var mtx sync.Mutex
-	var out bytes.Buffer
-	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
-		mtx.Lock()
-		defer mtx.Unlock()
-		return out.Write(p)
-	}), nil))
-	o := options(t)
-	o.Prometheus = section(t, `
-remote_write:
-  - url: http://writer:url-secret@127.0.0.1:1/write
-    queue_config: {batch_send_deadline: 10ms}
-`)
-	reg := prometheus.NewRegistry()
-	db, err := tsdb.Open(o, http.NotFoundHandler(), reg, log)
-	require.NoError(t, err)
-	at := time.Now().Add(time.Minute).UnixMilli()
-	eventually(t, "a failure in the log", func() bool {
-		app := db.Appendable().Appender(t.Context())
-		at++
-		_, err = app.Append(0, labels.FromStrings(model.MetricNameLabel, "x"), at, 1)
-		require.NoError(t, err)
-		require.NoError(t, app.Commit())
-		mtx.Lock()
-		defer mtx.Unlock()
-		return strings.Contains(out.String(), "Failed to send batch")
-	})
-	require.NoError(t, db.Close())
-	require.Contains(t, out.String(), "writer:xxxxx@127.0.0.1")
-	require.NotContains(t, out.String(), "url-secret")
-}
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

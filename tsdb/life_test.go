@@ -267,6 +267,50 @@ func TestClockBehind(t *testing.T) {
 	s.close()
 }
 
+// TestFullDisk has a disk without room: nothing is stored, which is told once a scrape, and what was stored before and
+// is stored after that is whole.
+func TestFullDisk(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	s.requests.Add(5)
+	s.run().close()
+	wal := func() (size int64) {
+		segments, err := filepath.Glob(filepath.Join(o.Path, "wal", "0*"))
+		require.NoError(t, err)
+		for _, name := range segments {
+			info, err := os.Stat(name)
+			require.NoError(t, err)
+			size += info.Size()
+		}
+		return size
+	}
+	before := wal()
+
+	o.ReserveBytes = math.MaxInt64
+	reg, log := prometheus.NewRegistry(), new(lockedBuffer)
+	db, err := tsdb.Open(o, promhttp.HandlerFor(reg, promhttp.HandlerOpts{}), reg, slog.New(slog.NewTextHandler(log, nil)))
+	require.NoError(t, err)
+	full := (&store{DB: db, t: t, reg: reg}).run() // Whoever waits for the first scrape does not wait for room.
+	require.True(t, full.LastScrape().IsZero())
+	app := full.Appendable().Appender(t.Context())
+	_, err = app.Append(0, labels.FromStrings(model.MetricNameLabel, "x"), time.Now().UnixMilli(), 1)
+	require.NoError(t, err)
+	require.ErrorContains(t, app.Commit(), "the disk of data folder "+o.Path+" is full: ")
+	eventually(t, "it is told", func() bool { return strings.Contains(log.String(), "is full: ") })
+	full.close()
+	require.Equal(t, before, wal())
+
+	o.ReserveBytes = 0
+	s = open(t, o)
+	s.requests.Add(7)
+	s.run()
+	got := stored(t, s.DB, "hancock_requests_total")
+	require.InDelta(t, 5, got[0].v, 0)
+	require.InDelta(t, 7, got[len(got)-1].v, 0)
+	require.Zero(t, s.count("x"))
+	s.close()
+}
+
 // TestKilled runs a store in a process of its own, kills it in the middle of its work and opens what it left.
 func TestKilled(t *testing.T) {
 	const folder = "HANCOCK_TEST_FOLDER"
@@ -321,22 +365,22 @@ prometheus_tsdb_wal_corruptions_total 0
 func TestOptionsValidate(t *testing.T) {
 	require.NoError(t, tsdb.DefaultOptions().Validate())
 	for want, spoil := range map[string]func(*tsdb.Options){
-		"path of the data folder is empty":     func(o *tsdb.Options) { o.Path = "" },
-		"retention must be at least":           func(o *tsdb.Options) { o.Retention = 0 },
-		"with a bound of the size":             func(o *tsdb.Options) { o.Retention = -time.Hour },
-		"retention size must not be negative":  func(o *tsdb.Options) { o.RetentionSize = -1 },
-		"scrape interval must be at least":     func(o *tsdb.Options) { o.ScrapeInterval = 0 },
-		"scrape timeout must be at least":      func(o *tsdb.Options) { o.ScrapeTimeout = -1 },
-		"longer than the scrape interval":      func(o *tsdb.Options) { o.ScrapeTimeout = time.Hour },
-		"instance \"\"":                        func(o *tsdb.Options) { o.Instance = "" },
-		"instance \"\\xff\"":                   func(o *tsdb.Options) { o.Instance = "\xff" },
-		"max exemplars must not be negative":   func(o *tsdb.Options) { o.MaxExemplars = -1 },
-		"drain timeout must be at least":       func(o *tsdb.Options) { o.DrainTimeout = 0 },
-		"flush timeout must be at least":       func(o *tsdb.Options) { o.FlushTimeout = 0 },
-		"query timeout must be at least":       func(o *tsdb.Options) { o.QueryTimeout = 0 },
-		"query max samples must be at least 1": func(o *tsdb.Options) { o.QueryMaxSamples = 0 },
-		"query concurrency must be at least 1": func(o *tsdb.Options) { o.QueryConcurrency = 0 },
-		"query lookback must be at least":      func(o *tsdb.Options) { o.QueryLookback = 0 },
+		"storage.path: is empty":                            func(o *tsdb.Options) { o.Path = "" },
+		"storage.retention.time: must be at least":          func(o *tsdb.Options) { o.Retention = 0 },
+		"with a bound of the size":                          func(o *tsdb.Options) { o.Retention = -time.Hour },
+		"storage.retention.size: must not be negative":      func(o *tsdb.Options) { o.RetentionSize = -1 },
+		"storage.scrape_interval: must be at least":         func(o *tsdb.Options) { o.ScrapeInterval = 0 },
+		"storage.scrape_timeout: must be at least":          func(o *tsdb.Options) { o.ScrapeTimeout = -1 },
+		"longer than the scrape interval":                   func(o *tsdb.Options) { o.ScrapeTimeout = time.Hour },
+		"instance \"\"":                                     func(o *tsdb.Options) { o.Instance = "" },
+		"instance \"\\xff\"":                                func(o *tsdb.Options) { o.Instance = "\xff" },
+		"max exemplars must not be negative":                func(o *tsdb.Options) { o.MaxExemplars = -1 },
+		"drain timeout: must be at least":                   func(o *tsdb.Options) { o.DrainTimeout = 0 },
+		"flush timeout: must be at least":                   func(o *tsdb.Options) { o.FlushTimeout = 0 },
+		"storage.query.timeout: must be at least":           func(o *tsdb.Options) { o.QueryTimeout = 0 },
+		"storage.query.max_samples: must be at least 1":     func(o *tsdb.Options) { o.QueryMaxSamples = 0 },
+		"storage.query.max_concurrency: must be at least 1": func(o *tsdb.Options) { o.QueryConcurrency = 0 },
+		"storage.query.lookback_delta: must be at least":    func(o *tsdb.Options) { o.QueryLookback = 0 },
 		`the job name "hancock" is taken`: func(o *tsdb.Options) {
 			o.Prometheus = section(t, "scrape_configs: [{job_name: hancock}]")
 		},

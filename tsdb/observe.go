@@ -73,14 +73,12 @@ func (a *observedAppender) Commit() error {
 	if a.to.stopped.Load() {
 		return a.Rollback()
 	}
-	if err := a.AppenderV2.Commit(); err != nil {
-		return err
-	}
-	if a.at != 0 {
+	err := a.AppenderV2.Commit()
+	if err == nil && a.at != 0 {
 		a.to.newest.Store(a.at)
 	}
 	if a.ours {
 		a.to.firstOnce.Do(func() { close(a.to.first) })
 	}
-	return nil
+	return err
 }

@@ -59,7 +59,7 @@ type DB struct {
 // Open locks the data folder, replays its write-ahead log and makes everything ready that answers queries. self is
 // the handler of the process' own metrics; it is asked for /metrics over a connection in memory. What this package
 // measures is registered with reg, and a DB can be opened only once with the same registry. Scraping begins with
-// Run.
+// Run. What libraries log has whole addresses in it, with whatever secret stands in them: logger has to take those out.
 //
 // A folder that cannot be written or that another process has open is an error of one line. A write-ahead log
 // whose end was torn off by a crash is repaired and loses what was torn off.
@@ -164,9 +164,9 @@ func (db *DB) openStorage() error {
 	db.registerMetrics()
 	// Queues are flushed one after the other.
 	flush := db.opts.FlushTimeout / time.Duration(max(1, len(db.cfg.RemoteWriteConfigs)))
-	db.remote = remote.NewStorage(slog.New(redactURLs{db.logger.Handler()}), db.registry, db.startTime,
+	db.remote = remote.NewStorage(db.logger, db.registry, db.startTime,
 		db.opts.Path, flush, readyManager{db}, false)
-	db.fanout = storage.NewFanout(db.logger, db.local, db.remote)
+	db.fanout = storage.NewFanout(db.logger, roomy{db.local, db.opts.Path, db.opts.ReserveBytes}, db.remote)
 	db.local.SetWriteNotified(db.remote)
 	return nil
 }

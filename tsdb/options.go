@@ -23,6 +23,9 @@ type Options struct {
 	Retention time.Duration
 	// RetentionSize bounds the bytes of the blocks on disk, 0 for no bound. The write-ahead log comes on top.
 	RetentionSize int64
+	// ReserveBytes is the room on disk below which no samples are stored, as a disk that is really full damages what
+	// is stored later.
+	ReserveBytes uint64
 
 	// ScrapeInterval and ScrapeTimeout are those of the process' own job. Other jobs have theirs in Prometheus.
 	ScrapeInterval time.Duration
@@ -62,6 +65,7 @@ func DefaultOptions() Options {
 	return Options{
 		Path:             "data",
 		Retention:        15 * 24 * time.Hour,
+		ReserveBytes:     8 << 20,
 		ScrapeInterval:   15 * time.Second,
 		ScrapeTimeout:    10 * time.Second,
 		Instance:         "127.0.0.1:5000",
@@ -75,43 +79,43 @@ func DefaultOptions() Options {
 	}
 }
 
-// Validate reports every option that cannot work, by its name.
+// Validate reports every option that cannot work. The names are those of the configuration file, where it has them.
 func (o Options) Validate() error {
 	positive := func(name string, d time.Duration) error {
 		if d < time.Millisecond {
-			return fmt.Errorf("%s must be at least 1ms, not %s", name, d)
+			return fmt.Errorf("%s: must be at least 1ms, is %s", name, d)
 		}
 		return nil
 	}
 	atLeastOne := func(name string, n int64) error {
 		if n < 1 {
-			return fmt.Errorf("%s must be at least 1, not %d", name, n)
+			return fmt.Errorf("%s: must be at least 1, is %d", name, n)
 		}
 		return nil
 	}
 	errs := []error{
 		o.checkRetention(),
-		positive("scrape interval", o.ScrapeInterval),
-		positive("scrape timeout", o.ScrapeTimeout),
+		positive("storage.scrape_interval", o.ScrapeInterval),
+		positive("storage.scrape_timeout", o.ScrapeTimeout),
 		positive("drain timeout", o.DrainTimeout),
 		positive("flush timeout", o.FlushTimeout),
-		positive("query timeout", o.QueryTimeout),
-		positive("query lookback", o.QueryLookback),
-		atLeastOne("query max samples", int64(o.QueryMaxSamples)),
-		atLeastOne("query concurrency", int64(o.QueryConcurrency)),
+		positive("storage.query.timeout", o.QueryTimeout),
+		positive("storage.query.lookback_delta", o.QueryLookback),
+		atLeastOne("storage.query.max_samples", int64(o.QueryMaxSamples)),
+		atLeastOne("storage.query.max_concurrency", int64(o.QueryConcurrency)),
 	}
 	if o.Path == "" {
-		errs = append(errs, errors.New("path of the data folder is empty"))
+		errs = append(errs, errors.New("storage.path: is empty"))
 	}
 	if o.Instance == "" || !utf8.ValidString(o.Instance) {
 		errs = append(errs, fmt.Errorf("instance %q is not a label value", o.Instance))
 	}
 	if o.ScrapeTimeout > o.ScrapeInterval {
-		errs = append(errs, fmt.Errorf("scrape timeout %s is longer than the scrape interval %s",
+		errs = append(errs, fmt.Errorf("storage.scrape_timeout: %s is longer than the scrape interval %s",
 			o.ScrapeTimeout, o.ScrapeInterval))
 	}
 	if o.RetentionSize < 0 {
-		errs = append(errs, fmt.Errorf("retention size must not be negative, is %d", o.RetentionSize))
+		errs = append(errs, fmt.Errorf("storage.retention.size: must not be negative, is %d", o.RetentionSize))
 	}
 	if o.MaxExemplars < 0 {
 		errs = append(errs, fmt.Errorf("max exemplars must not be negative, is %d", o.MaxExemplars))
@@ -128,7 +132,7 @@ func (o Options) checkRetention() error {
 	if o.Retention >= time.Millisecond || o.Retention == 0 && (o.RetentionSize > 0 || o.percentage() > 0) {
 		return nil
 	}
-	return fmt.Errorf("retention must be at least 1ms (or 0, with a bound of the size), not %s", o.Retention)
+	return fmt.Errorf("storage.retention.time: must be at least 1ms (or 0, with a bound of the size), is %s", o.Retention)
 }
 
 // percentage is the part of the disk that the Prometheus section allows, 0 for no such bound.

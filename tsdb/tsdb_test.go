@@ -1,6 +1,7 @@
 package tsdb_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +27,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // logger shows what the store has to say when a test fails.
 func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// lockedBuffer is a log that can be read while it is written.
+type lockedBuffer struct {
+	mtx sync.Mutex
+	b   bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mtx.Lock()
+	defer l.mtx.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mtx.Lock()
+	defer l.mtx.Unlock()
+	return l.b.String()
 }
 
 // options are those of a store in a folder of the test, fast enough for one.

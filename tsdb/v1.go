@@ -51,7 +51,14 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 		retriever[v1.ScrapePoolsRetriever](db.manager),
 		retriever[v1.TargetRetriever](db.manager),
 		retriever(o.Alertmanagers),
-		func() config.Config { return shown },
+		func() config.Config {
+			now := shown
+			now.RuleFiles, now.AlertingConfig = nil, config.AlertingConfig{}
+			if section, _, _ := o.Reloaded(); section != nil {
+				now.RuleFiles, now.AlertingConfig = section.RuleFiles, section.AlertingConfig
+			}
+			return now
+		},
 		maskedFlags(o.Flags),
 		v1.GlobalURLOptions{ListenAddress: o.ListenAddress, Host: o.ExternalURL.Host, Scheme: o.ExternalURL.Scheme},
 		func(h http.HandlerFunc) http.HandlerFunc { return h }, // API.ServeHTTP has asked already.
@@ -64,7 +71,7 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 		remoteReadSamples, remoteReadConcurrency, remoteReadFrameBytes,
 		false,                            // Not an agent.
 		relabel.MustNewRegexp("").Regexp, // No origin but our own may read.
-		db.runtimeInfo,
+		func() (v1.RuntimeInfo, error) { return db.runtimeInfo(o) },
 		&build,
 		notices.Get, notices.Sub,
 		db.registry, db.registry,
@@ -84,12 +91,13 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 }
 
 // runtimeInfo is what /status/runtimeinfo shows.
-func (db *DB) runtimeInfo() (v1.RuntimeInfo, error) {
+func (db *DB) runtimeInfo(o APIOptions) (v1.RuntimeInfo, error) {
+	_, success, at := o.Reloaded()
 	info := v1.RuntimeInfo{
 		StartTime:           db.opened.UTC(),
 		ServerTime:          time.Now().UTC(),
-		ReloadConfigSuccess: true,
-		LastConfigTime:      db.opened.UTC(),
+		ReloadConfigSuccess: success,
+		LastConfigTime:      at.UTC(),
 		GoroutineCount:      runtime.NumGoroutine(),
 		GOMAXPROCS:          runtime.GOMAXPROCS(0),
 		GOMEMLIMIT:          debug.SetMemoryLimit(-1),

@@ -86,7 +86,8 @@ type Forwarder struct {
 	finished chan struct{} // Closed when Run has ended.
 }
 
-// Open checks the options. Nothing is sent before Run. The Forwarder must be closed, run or not.
+// Open checks the options. Nothing is sent before Run. The Forwarder must be closed, run or not. What libraries log has
+// whole addresses in it, with whatever secret stands in them: the logger has to take those out.
 func Open(o Options, reg prometheus.Registerer, logger *slog.Logger) (*Forwarder, error) {
 	if err := Check(o); err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func Open(o Options, reg prometheus.Registerer, logger *slog.Logger) (*Forwarder
 	f := &Forwarder{
 		opts:     o,
 		reg:      reg,
-		logger:   slog.New(redacting{logger.Handler()}),
+		logger:   slog.New(quiet{logger.Handler()}),
 		closing:  make(chan struct{}),
 		finished: make(chan struct{}),
 	}

@@ -128,19 +128,20 @@ func newChecker(s services) (*health.Checker, error) {
 	})
 }
 
-// libraryLogger keeps the steps of libraries out of the log unless somebody is
-// looking for a fault.
+// libraryLogger keeps secrets out of the log, and the steps of libraries unless
+// somebody is looking for a fault.
 func libraryLogger(l *requestlog.Log, level slog.Level) *slog.Logger {
+	minimum := slog.LevelWarn
 	if level < slog.LevelInfo {
-		return l.Logger(slog.LevelDebug)
+		minimum = slog.LevelDebug
 	}
-	return l.Logger(slog.LevelWarn)
+	return slog.New(redacting{l.Logger(minimum).Handler()})
 }
 
 // apiOptions are those of Prometheus' HTTP API.
-func apiOptions(inv invocation, listen net.Addr, s services) tsdb.APIOptions {
+func apiOptions(inv invocation, listen net.Addr, s services, reload *reloader) tsdb.APIOptions {
 	return tsdb.APIOptions{
-		Rules: s.rules, Alertmanagers: s.notification.outside, ExternalURL: s.opts.alerting.ExternalURL, ListenAddress: listen.String(), Flags: inv.flags,
+		Rules: s.rules, Alertmanagers: s.notification.outside, ExternalURL: s.opts.alerting.ExternalURL, ListenAddress: listen.String(), Flags: inv.flags, Reloaded: reload.last,
 		Build: v1.PrometheusVersion{
 			Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
 			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -96,18 +95,18 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	boolFlag(app, "web.enable-admin-api", "Enable the calls of /api/v1/admin, which delete data.", &c.Web.EnableAdminAPI)
 	boolFlag(app, "web.enable-remote-write-receiver", "Accept samples from other Prometheus servers at /api/v1/write.", &c.Web.EnableRemoteWrite)
 	boolFlag(app, "web.enable-otlp-receiver", "Accept OpenTelemetry metrics at /api/v1/otlp.", &c.Web.EnableOTLP)
-	app.Flag("web.shutdown-timeout", "How long a stop may take, half of it for requests in flight ($SHUTDOWN_TIMEOUT, in seconds).").Default(c.Web.ShutdownTimeout.String()).SetValue(&c.Web.ShutdownTimeout)
+	valueFlag(app, "web.shutdown-timeout", "How long a stop may take, half of it for requests in flight ($SHUTDOWN_TIMEOUT, in seconds).", &c.Web.ShutdownTimeout)
 
 	app.Flag("agent.backend", "Language model backend: ollama, nvidia or openai ($HANCOCK_LLM_BACKEND).").Default(c.Agent.Backend).StringVar(&c.Agent.Backend)
-	app.Flag("agent.timeout", "How long a model may take to answer.").Default(c.Agent.Timeout.String()).SetValue(&c.Agent.Timeout)
+	valueFlag(app, "agent.timeout", "How long a model may take to answer.", &c.Agent.Timeout)
 
 	app.Flag("storage.path", "Folder of the time series database.").Default(c.Storage.Path).StringVar(&c.Storage.Path)
-	app.Flag("storage.retention.time", "How long samples are kept.").Default(c.Storage.Retention.Time.String()).SetValue(&c.Storage.Retention.Time)
-	app.Flag("storage.retention.size", "How much disk samples may take; 0 for no bound.").Default(c.Storage.Retention.Size.String()).SetValue(&c.Storage.Retention.Size)
-	app.Flag("storage.scrape-interval", "How often the process reads its own metrics.").Default(c.Storage.ScrapeInterval.String()).SetValue(&c.Storage.ScrapeInterval)
+	valueFlag(app, "storage.retention.time", "How long samples are kept.", &c.Storage.Retention.Time)
+	valueFlag(app, "storage.retention.size", "How much disk samples may take; 0 for no bound.", &c.Storage.Retention.Size)
+	valueFlag(app, "storage.scrape-interval", "How often the process reads its own metrics.", &c.Storage.ScrapeInterval)
 
 	boolFlag(app, "alerting.builtin-rules", "Evaluate the built-in alert rules.", &c.Alerting.BuiltinRules)
-	app.Flag("alerting.evaluation-interval", "How often alert rules are evaluated.").Default(c.Alerting.EvaluationInterval.String()).SetValue(&c.Alerting.EvaluationInterval)
+	valueFlag(app, "alerting.evaluation-interval", "How often alert rules are evaluated.", &c.Alerting.EvaluationInterval)
 
 	app.Flag("log.level", "DEBUG, INFO, WARNING or ERROR ($LOG_LEVEL).").Default(c.Agent.LogLevel).StringVar(&c.Agent.LogLevel)
 
@@ -172,9 +171,34 @@ func boolFlag(app *kingpin.Application, name, help string, value *bool) {
 	app.Flag(name, help).Default(strconv.FormatBool(*value)).BoolVar(value)
 }
 
-// oneLine makes err fit the single line of standard error that it gets.
+// valueFlag declares a flag whose value is what it is without it. Its errors name it.
+func valueFlag(app *kingpin.Application, name, help string, value kingpin.Value) {
+	app.Flag(name, help).Default(value.String()).SetValue(namedValue{value, name})
+}
+
+// namedValue is the value of a flag.
+type namedValue struct {
+	kingpin.Value
+	name string
+}
+
+// Set parses s.
+func (v namedValue) Set(s string) error {
+	if err := v.Value.Set(s); err != nil {
+		return fmt.Errorf("--%s: %w", v.name, err)
+	}
+	return nil
+}
+
+// oneLine makes err, which may be several, fit the single line of standard error that it gets.
 func oneLine(err error) string {
-	return string(bytes.Join(bytes.Fields([]byte(err.Error())), []byte(" ")))
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if words := strings.Fields(line); len(words) > 0 {
+			lines = append(lines, strings.Join(words, " "))
+		}
+	}
+	return strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": ")
 }
 
 // usageError marks an error of the command line or the configuration.

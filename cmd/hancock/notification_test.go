@@ -221,6 +221,8 @@ func TestReload(t *testing.T) {
 		return ok && v == 0
 	})
 	require.Contains(t, p.log.String(), "config_reload_failed")
+	_, info := p.get("/api/v1/status/runtimeinfo")
+	require.Contains(t, info, `"reloadConfigSuccess":false`)
 	_, body := p.get("/api/v1/rules")
 	require.Contains(t, body, "Switch", "the last good rules go on")
 

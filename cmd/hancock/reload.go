@@ -9,12 +9,14 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/promslog"
 	promconfig "github.com/prometheus/prometheus/config"
 
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
@@ -44,8 +46,9 @@ type reloader struct {
 	// while the process runs still counts.
 	started config.Config
 
-	success   prometheus.Gauge
-	succeeded prometheus.Gauge
+	// failed says that the last attempt did, succeeded when the last one that did not was, in milliseconds.
+	failed    atomic.Bool
+	succeeded atomic.Int64
 }
 
 // reloadable is one part that takes new options while it runs.
@@ -61,19 +64,21 @@ func newReloader(inv invocation, s services, hangups <-chan os.Signal) *reloader
 		load: inv.again, parts: s.reloadables(),
 		look: func(ctx context.Context, c config.Config) { warnOfRules(ctx, s, c, time.Since(begun) >= settling(c)) },
 		log:  s.log.With("component", "configuration"), started: inv.config,
-		success: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "hancock_config_last_reload_successful",
-			Help: "Whether the last attempt to read the configuration succeeded.",
-		}),
-		succeeded: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "hancock_config_last_reload_success_timestamp_seconds",
-			Help: "Time of the last attempt to read the configuration that succeeded.",
-		}),
 	}
 	r.current.Store(&s.opts)
-	s.reg.MustRegister(r.success, r.succeeded)
-	r.success.Set(1)
-	r.succeeded.SetToCurrentTime()
+	r.succeeded.Store(begun.UnixMilli())
+	s.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hancock_config_last_reload_successful",
+		Help: "Whether the last attempt to read the configuration succeeded.",
+	}, func() float64 {
+		if r.failed.Load() {
+			return 0
+		}
+		return 1
+	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hancock_config_last_reload_success_timestamp_seconds",
+		Help: "Time of the last attempt to read the configuration that succeeded.",
+	}, func() float64 { return float64(r.succeeded.Load()) / 1000 }))
 	return r
 }
 
@@ -119,19 +124,23 @@ func (r *reloader) run(ctx context.Context) error {
 	}
 }
 
+// last is what Prometheus' API tells of the configuration.
+func (r *reloader) last() (section *promconfig.Config, success bool, at time.Time) {
+	return r.current.Load().tsdb.Prometheus, !r.failed.Load(), time.UnixMilli(r.succeeded.Load())
+}
+
 // reload reads everything again. It returns the names of the settings that
 // need a restart.
 func (r *reloader) reload() (restart []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer func() {
+		r.failed.Store(err != nil)
 		if err != nil {
-			r.success.Set(0)
 			r.log.Error("configuration not reloaded, the last good one goes on", "event", "config_reload_failed", "error", oneLine(err))
 			return
 		}
-		r.success.Set(1)
-		r.succeeded.Set(float64(time.Now().UnixMilli()) / 1000)
+		r.succeeded.Store(time.Now().UnixMilli())
 		r.log.Info("configuration reloaded", "event", "config_reloaded", "need_restart", restart)
 	}()
 	inv, err := r.load()
@@ -168,52 +177,54 @@ func (r *reloader) reload() (restart []string, err error) {
 }
 
 // changedSettings are the names of the settings that differ and that only a
-// start takes: all but the rules, the Alertmanager section and the
-// Alertmanagers outside.
+// start takes.
 func changedSettings(old, now config.Config) []string {
+	// A reload takes these; those of a group are compared one by one; the rest has no effect, or as the scheme of
+	// escaping, which is filled in where global says anything, has it in scrape_configs.
+	others := []string{
+		"alerting.builtin_rules", "alerting.evaluation_interval", "prometheus.rule_files", "prometheus.alerting",
+		"prometheus.global.evaluation_interval", "prometheus.global.rule_query_offset",
+		"prometheus.global", "prometheus.storage",
+		"prometheus.runtime", "prometheus.tracing", "prometheus.global.metric_name_escaping_scheme",
+	}
+	was, is := prometheusSection(old), prometheusSection(now)
 	changed := []string{}
 	for _, s := range []struct {
 		name     string
 		old, now any
 	}{
-		{"web", old.Web, now.Web}, {"agent", old.Agent, now.Agent}, {"storage", old.Storage, now.Storage},
+		{"web", old.Web, now.Web}, {"agent", old.Agent, now.Agent}, {"storage", old.Storage, now.Storage}, {"alerting", old.Alerting, now.Alerting},
+		{"prometheus", was, is}, {"prometheus.global", was.GlobalConfig, is.GlobalConfig}, {"prometheus.storage", was.StorageConfig, is.StorageConfig},
 	} {
 		a, b := reflect.ValueOf(s.old), reflect.ValueOf(s.now)
 		for i := range a.NumField() {
-			if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-				changed = append(changed, s.name+"."+a.Type().Field(i).Tag.Get("yaml"))
+			tag, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("yaml"), ",")
+			name := s.name + "." + tag
+			if tag != "" && !slices.Contains(others, name) && !same(a.Field(i), b.Field(i)) {
+				changed = append(changed, name)
 			}
-		}
-	}
-	if old.Alerting.Retention != now.Alerting.Retention {
-		changed = append(changed, "alerting.retention")
-	}
-	was, is := prometheusSettings(old.Prometheus), prometheusSettings(now.Prometheus)
-	for name := range is {
-		if !reflect.DeepEqual(was[name], is[name]) {
-			changed = append(changed, "prometheus."+name)
 		}
 	}
 	slices.Sort(changed)
 	return changed
 }
 
-// prometheusSettings are those of the prometheus section that only a start takes.
-func prometheusSettings(c *promconfig.Config) map[string]any {
-	if c == nil {
-		c = new(promconfig.Config)
+// prometheusSection is that of c, or an empty one.
+func prometheusSection(c config.Config) promconfig.Config {
+	if c.Prometheus != nil {
+		return *c.Prometheus
 	}
-	list := func(n int, v any) any {
-		if n == 0 {
-			return nil // missing and empty are the same
-		}
-		return v
+	empty, err := promconfig.Load("", promslog.NewNopLogger())
+	if err != nil {
+		panic("loading an empty configuration: " + err.Error())
 	}
-	return map[string]any{
-		"global.external_labels": c.GlobalConfig.ExternalLabels.String(),
-		"scrape_configs":         list(len(c.ScrapeConfigs), c.ScrapeConfigs),
-		"scrape_config_files":    list(len(c.ScrapeConfigFiles), c.ScrapeConfigFiles),
-		"remote_write":           list(len(c.RemoteWriteConfigs), c.RemoteWriteConfigs),
-		"remote_read":            list(len(c.RemoteReadConfigs), c.RemoteReadConfigs),
+	return *empty
+}
+
+// same compares two values of one field. A list that is missing is an empty one.
+func same(a, b reflect.Value) bool {
+	if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
+		return true
 	}
+	return reflect.DeepEqual(a.Interface(), b.Interface())
 }

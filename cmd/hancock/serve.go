@@ -102,8 +102,8 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	}
 	defer closing(&err, "health checks", s.health.Close)
 
-	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s))
 	reload := newReloader(inv, s, hangups)
+	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s, reload))
 	server, err := newServer(ctx, s, api, reload, demo != nil)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ type Config struct {
 	Alertmanager *amconfig.Config
 	// RuleFiles are the patterns of prometheus.rule_files, made absolute.
 	RuleFiles []string
-	// Warnings are settings that are valid but have no effect.
+	// Warnings are of settings that are valid but have no effect, or one that is not wanted.
 	Warnings []string
 }
 

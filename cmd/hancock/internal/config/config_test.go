@@ -84,6 +84,19 @@ func TestLoadInlinePrometheus(t *testing.T) {
 	require.Contains(t, c.Warnings[0], "prometheus.tracing")
 }
 
+// TestSecretsInAddresses warns of those that Prometheus' own pages show.
+func TestSecretsInAddresses(t *testing.T) {
+	c, err := parse([]byte(`prometheus:
+  remote_write: [{url: 'http://influx.example/write?db=prometheus&u=me&p=sesame'}, {url: 'http://u:sesame@other.example/write?db=x'}]
+  remote_read: [{url: 'http://mimir.example/read?api_token=sesame'}]
+`), "hancock.yml", Config{})
+	require.NoError(t, err)
+	require.Len(t, c.Warnings, 2)
+	require.Contains(t, c.Warnings[0], `prometheus.remote_write: /metrics and /api/v1/status/config show the "p" in the address of influx.example`)
+	require.Contains(t, c.Warnings[1], `the "api_token" in the address of mimir.example`)
+	require.NotContains(t, strings.Join(c.Warnings, ""), "sesame")
+}
+
 // TestScrapeTimeout says which of three places counts.
 func TestScrapeTimeout(t *testing.T) {
 	for text, want := range map[string]time.Duration{

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	amconfig "github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/promslog"
 	promconfig "github.com/prometheus/prometheus/config"
 	"go.yaml.in/yaml/v3"
@@ -110,6 +111,12 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.rule_files: no file is like %s", pattern))
 		}
 	}
+	for _, rw := range p.RemoteWriteConfigs {
+		c.warnOfQuery("remote_write", rw.URL)
+	}
+	for _, rr := range p.RemoteReadConfigs {
+		c.warnOfQuery("remote_read", rr.URL)
+	}
 	c.applyRetention(p)
 	var written map[string]yaml.Node
 	if err := errors.Join(yaml.Unmarshal([]byte(s.text), &written), c.applyGlobals(s.text)); err != nil {
@@ -124,6 +131,17 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 		}
 	}
 	return nil
+}
+
+// warnOfQuery warns of what looks like a secret in an address that Prometheus
+// shows, as it masks nothing but a password there.
+func (c *Config) warnOfQuery(section string, u *config.URL) {
+	for name := range u.Query() {
+		if secretName.MatchString(name) {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.%s: /metrics and /api/v1/status/config show the %q in the address of %s; "+
+				"what stands in basic_auth, authorization or headers is not shown", section, name, u.Host))
+		}
+	}
 }
 
 func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
@@ -263,6 +281,7 @@ func relativeTo(dir, path string) string {
 }
 
 var (
+	secretName   = regexp.MustCompile(`(?i)^p$|pass|secret|token|key|auth|cred`)
 	lineNumber   = regexp.MustCompile(`(?s)^(?:yaml: )?(?:unmarshal errors:\s*)?line (\d+): (.*)$`)
 	unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
 	wrongType    = regexp.MustCompile("cannot unmarshal !!(\\w+) (`[^`]*` )?into (\\S+)")

@@ -1,4 +1,4 @@
-package external
+package main
 
 import (
 	"context"
@@ -14,24 +14,17 @@ var urlRE = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\s"']*@)?([^
 // may use it knows, a token.
 func redacted(s string) string { return urlRE.ReplaceAllString(s, "$1$2") }
 
-// notDrained is what Prometheus says whenever a sender stops, whether or not something was left in its queue.
-const notDrained = "Alert notification queue not drained on shutdown, dropping alerts"
-
-// redacting is a slog.Handler that takes secrets out of addresses, wherever they stand in a record.
+// redacting is a slog.Handler that takes secrets out of addresses, wherever they stand in a record. Libraries put those
+// that they call into their lines: of remote storage, service discovery, Alertmanagers outside.
 type redacting struct{ slog.Handler }
 
 // Handle passes the record on with clean texts.
 func (h redacting) Handle(ctx context.Context, r slog.Record) error {
 	clean := slog.NewRecord(r.Time, r.Level, redacted(r.Message), r.PC)
-	empty := false
 	r.Attrs(func(a slog.Attr) bool {
-		empty = empty || a.Key == "count" && a.Value.Kind() == slog.KindInt64 && a.Value.Int64() == 0
 		clean.AddAttrs(redactAttr(a))
 		return true
 	})
-	if empty && r.Message == notDrained {
-		return nil
-	}
 	return h.Handler.Handle(ctx, clean)
 }
 
@@ -52,10 +45,11 @@ func redactAttr(a slog.Attr) slog.Attr {
 	case slog.KindString:
 		return slog.String(a.Key, redacted(v.String()))
 	case slog.KindAny:
-		if err, ok := v.Any().(error); ok {
-			return slog.String(a.Key, redacted(err.Error()))
+		text := fmt.Sprint(v.Any()) // of an error, what it says
+		if clean := redacted(text); clean != text {
+			return slog.String(a.Key, clean)
 		}
-		return slog.String(a.Key, redacted(fmt.Sprint(v.Any())))
+		return a // A list stays one.
 	case slog.KindGroup:
 		group := v.Group()
 		clean := make([]slog.Attr, len(group))
