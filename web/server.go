@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -47,6 +48,9 @@ type Server struct {
 	state   atomic.Int32
 	closing context.Context
 	close   context.CancelFunc
+	// requests is above the contexts of all requests; cutOff ends them.
+	requests context.Context
+	cutOff   context.CancelFunc
 }
 
 // The states of a server, as /readyz tells them.
@@ -55,6 +59,9 @@ const (
 	stateReady
 	stateStopping
 )
+
+// goodbye is how long requests that are cut off may take to say so.
+const goodbye = 500 * time.Millisecond
 
 // Listen binds the address of the options. It comes before anything else is
 // opened, so that a taken port leaves nothing half-started behind.
@@ -71,6 +78,7 @@ func Listen(ctx context.Context, opts Options) (net.Listener, error) {
 func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) *Server {
 	s := &Server{opts: opts, echo: echo.New(), log: log}
 	s.closing, s.close = context.WithCancel(context.Background())
+	s.requests, s.cutOff = context.WithCancel(context.Background())
 	m := newMetrics(reg)
 	s.http = &http.Server{
 		Handler:           s.echo,
@@ -78,6 +86,7 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 		IdleTimeout:       opts.IdleTimeout,
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         m.connState,
+		BaseContext:       func(net.Listener) context.Context { return s.requests },
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.http.RegisterOnShutdown(s.close)
@@ -85,11 +94,10 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	e := s.echo
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.writeError
-	e.Use(bodyDeadline(opts.BodyTimeout))
+	e.Use(bodyDeadline(opts.BodyTimeout), securityHeaders)
 	e.Use(h.Outer...)
 	e.Use(
 		middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}),
-		securityHeaders,
 		hostCheck(opts),
 		sameOrigin(opts.ExternalURL),
 		authenticate(opts),
@@ -118,6 +126,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.Serv
 // flight have ShutdownTimeout to end; what still runs after that is cut off,
 // which is an error. Serve closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	defer s.cutOff()
 	failed := make(chan error, 1)
 	s.state.Store(stateReady)
 	systemd := false
@@ -139,7 +148,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	err := s.http.Shutdown(drain)
 	if err != nil {
 		err = fmt.Errorf("requests still ran after %s and were cut off: %w", s.opts.ShutdownTimeout, err)
-		err = errors.Join(err, s.http.Close())
+		s.cutOff()
+		last, cancel := context.WithTimeout(context.Background(), goodbye)
+		defer cancel()
+		if s.http.Shutdown(last) != nil {
+			err = errors.Join(err, s.http.Close())
+		}
 	}
 	if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)

@@ -44,11 +44,15 @@ func newServer(t *testing.T, opts Options, extra ...func(*echo.Echo)) (*Server, 
 		Outer: []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(c echo.Context) error {
 				c.Response().Header().Set(echo.HeaderXRequestID, "req-1")
+				if c.Path() == "/limited" {
+					return echo.NewHTTPError(http.StatusTooManyRequests, "not so fast")
+				}
 				return next(c)
 			}
 		}},
 		Routes: []Routes{routes(func(e *echo.Echo) {
 			e.POST("/v1/chat", func(c echo.Context) error { return c.String(http.StatusOK, "agent") })
+			e.GET("/limited", func(echo.Context) error { return nil })
 			e.GET("/panics", func(echo.Context) error { panic("secret detail") })
 			e.GET("/fails", func(echo.Context) error { return errors.New("secret detail") })
 			for _, f := range extra {
@@ -126,6 +130,7 @@ func TestRequests(t *testing.T) {
 		{"an encoded slash", keyed, "GET", "/api%2fv1/query", nil, 404, "no such path", "api\n"},
 		{"a path that does not exist", keyed, "GET", "/internal/diagnostics", nil, 404, "no such path", ""},
 		{"a path below the API", keyed, "GET", "/api/v1/no/such/call", nil, 401, "unauthorized", ""},
+		{"refused before it is looked at", open, "GET", "/limited", nil, 429, "not so fast", ""},
 		{"wrong method", keyed, "DELETE", "/v1/chat", nil, 401, "unauthorized", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -258,30 +263,33 @@ hancock_active_connections 1
 }
 
 func TestServeCutsOffWhatDoesNotEnd(t *testing.T) {
-	arrived := make(chan struct{})
+	arrived, deaf := make(chan struct{}, 2), make(chan struct{})
 	opts := DefaultOptions()
 	opts.ShutdownTimeout = 10 * time.Millisecond
 	s, _ := newServer(t, opts, func(e *echo.Echo) {
 		e.GET("/endless", func(c echo.Context) error {
-			close(arrived)
+			arrived <- struct{}{}
 			<-c.Request().Context().Done()
-			return c.Request().Context().Err()
+			return echo.NewHTTPError(http.StatusServiceUnavailable, "shutting down")
+		})
+		e.GET("/deaf", func(echo.Context) error {
+			arrived <- struct{}{}
+			<-deaf
+			return nil
 		})
 	})
 	base, stop := start(t, s)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		r, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/endless", http.NoBody)
-		if resp, err := client.Do(r); err == nil {
-			_ = resp.Body.Close()
-		}
-	}()
+	told, ended := make(chan string, 1), make(chan string, 1)
+	go func() { told <- ask(client, base+"/endless") }()
+	go func() { ended <- ask(client, base+"/deaf") }()
+	<-arrived
 	<-arrived
 	require.ErrorContains(t, stop(), "cut off")
-	<-ended
+	require.Contains(t, <-told, "shutting down")
+	require.Contains(t, <-ended, "EOF")
+	close(deaf)
 }
 
 func TestServeEndsLiveNotifications(t *testing.T) {
