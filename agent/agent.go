@@ -226,13 +226,12 @@ func (a *Agent) Middleware() echo.MiddlewareFunc {
 				a.limits.peek(c.Request()).setHeaders(c.Response().Header())
 				return next(c)
 			}
-			o := &outcome{start: time.Now(), status: http.StatusInternalServerError}
-			c.Set(outcomeKey, o)
+			t := &traffic{Context: c, outcome: outcome{start: time.Now(), status: http.StatusInternalServerError}}
 			// Deferred, for a panic that nothing below has caught.
-			defer func() { a.metrics.observe(c, o) }()
+			defer func() { a.metrics.observe(c, &t.outcome) }()
 			err := a.limit(c)
 			if err == nil {
-				err = next(c)
+				err = next(t)
 			}
 			if err != nil {
 				if he, ok := errors.AsType[*echo.HTTPError](err); ok && he.Code == http.StatusServiceUnavailable {
@@ -240,14 +239,17 @@ func (a *Agent) Middleware() echo.MiddlewareFunc {
 				}
 				c.Error(err)
 			}
-			o.status = c.Response().Status
+			t.status = c.Response().Status
 			return nil
 		}
 	}
 }
 
-// outcomeKey is where the outcome of a request stands in its echo.Context.
-const outcomeKey = "hancock.outcome"
+// traffic is the context of a request that is counted.
+type traffic struct {
+	echo.Context
+	outcome
+}
 
 // outcome is what the metrics need to know of one request.
 type outcome struct {
@@ -261,8 +263,8 @@ type outcome struct {
 
 // setMode notes the mode that a request is in.
 func setMode(c echo.Context, in input) {
-	if o, ok := c.Get(outcomeKey).(*outcome); ok {
-		o.mode, o.foreignMode = in.mode, in.foreignMode
+	if t, ok := c.(*traffic); ok {
+		t.mode, t.foreignMode = in.mode, in.foreignMode
 	}
 }
 

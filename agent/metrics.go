@@ -40,7 +40,8 @@ type metrics struct {
 	model       *prometheus.HistogramVec
 	rateLimited *prometheus.CounterVec
 	overflow    *prometheus.CounterVec
-	exemplars   exemplars
+	requestIDs  exemplars
+	callIDs     exemplars
 	llm         *llmMetrics
 	routes      map[string]route
 	mu          sync.Mutex // guards clients
@@ -146,10 +147,10 @@ func (m *metrics) initialise(routes []route, backend Backend) {
 
 // observe counts one request, which is over.
 func (m *metrics) observe(c echo.Context, o *outcome) {
-	id := m.exemplars.of(requestlog.ID(c.Request().Context()))
-	defer m.exemplars.done(id)
+	took, failed := time.Since(o.start), o.status >= http.StatusBadRequest
+	id := m.requestIDs.of(requestlog.ID(c.Request().Context()), took, failed)
 	m.requests.Inc()
-	if o.status >= http.StatusBadRequest {
+	if failed {
 		addWithID(m.errors, 1, id)
 	}
 	endpoint := otherValue
@@ -169,7 +170,7 @@ func (m *metrics) observe(c echo.Context, o *outcome) {
 		m.overflowed("method")
 	}
 	m.byEndpoint.WithLabelValues(endpoint).Inc()
-	observeWithID(m.duration.WithLabelValues(method, endpoint, strconv.Itoa(o.status)), time.Since(o.start).Seconds(), id)
+	observeWithID(m.duration.WithLabelValues(method, endpoint, strconv.Itoa(o.status)), took.Seconds(), id)
 }
 
 // overflowed counts a value that has no place in its label's set.
@@ -197,8 +198,7 @@ func (m *metrics) asked(mode string, at llm.Attempt, requestID string) {
 			at.Provider = otherValue
 		}
 	}
-	id := m.exemplars.of(requestID)
-	defer m.exemplars.done(id)
+	id := m.callIDs.of(requestID, at.Duration, at.Err != nil || at.RetryOf != "" || at.Fallback)
 	m.llm.asked(at, id)
 	if at.Err == nil {
 		observeWithID(m.model.WithLabelValues(at.Model, mode), at.Duration.Seconds(), id)

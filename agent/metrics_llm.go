@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -269,28 +270,25 @@ func (b measured) refused(err error) {
 	}
 }
 
-// exemplars lend what says which request moved a metric. They are copied where
-// they are left, so that few maps do for all requests.
-type exemplars struct{ pool sync.Pool }
-
-// of is nil without an id.
-func (e *exemplars) of(requestID string) prometheus.Labels {
-	if requestID == "" {
-		return nil
-	}
-	id, ok := e.pool.Get().(prometheus.Labels)
-	if !ok {
-		id = make(prometheus.Labels, 1)
-	}
-	id["request_id"] = requestID
-	return id
+// exemplars say which request moved a metric. Leaving one takes far longer than
+// counting, and of those between two scrapes hardly any is read: so in a time
+// of spacing only the first request of its order of magnitude leaves its id. One
+// that takes longer than the others, or fails, always does.
+type exemplars struct {
+	left [65]atomic.Int64 // when in nanoseconds, by the magnitude of what the request took
 }
 
-// done takes id back.
-func (e *exemplars) done(id prometheus.Labels) {
-	if id != nil {
-		e.pool.Put(id)
+const spacing = 10 * time.Millisecond
+
+// of is nil for a request that leaves none.
+func (e *exemplars) of(requestID string, took time.Duration, always bool) prometheus.Labels {
+	now, left := time.Now().UnixNano(), &e.left[bits.Len64(uint64(took))] // #nosec G115 -- any number has a length
+	before := left.Load()
+	recent := now >= before && now < before+int64(spacing) // not when the clock was set back
+	if requestID == "" || !always && (recent || !left.CompareAndSwap(before, now)) {
+		return nil
 	}
+	return prometheus.Labels{"request_id": requestID}
 }
 
 // addWithID leaves the request's id as the exemplar of the counter.

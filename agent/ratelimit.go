@@ -167,9 +167,8 @@ func (l *limits) find(client string) (string, *allowance) {
 // setHeaders tells the client where it stands.
 func (v verdict) setHeaders(h http.Header) {
 	// In the spelling that Set would find for them each time.
-	h["X-Ratelimit-Limit"] = []string{strconv.FormatUint(v.limit, 10)}
-	h["X-Ratelimit-Remaining"] = []string{strconv.FormatUint(v.remaining, 10)}
-	h["X-Ratelimit-Window"] = []string{"60s"}
+	values := []string{strconv.FormatUint(v.limit, 10), strconv.FormatUint(v.remaining, 10), "60s"}
+	h["X-Ratelimit-Limit"], h["X-Ratelimit-Remaining"], h["X-Ratelimit-Window"] = values[:1:1], values[1:2:2], values[2:]
 	if !v.ok {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(v.retry.Seconds()))))
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	BuiltinRules bool
 	// RuleFiles are paths or patterns of further rule files. A path without a pattern must exist.
 	RuleFiles []string
+	// Loaded is what Read returned for these rules, so that it is not done again. nil reads the files.
+	Loaded *RuleFiles
 	// EvaluationInterval is for groups that name none.
 	EvaluationInterval time.Duration
 	// ExternalURL is where users reach the server. It stands in templates and in the source link of alerts. nil

@@ -30,6 +30,7 @@ type RuleFiles struct {
 	Files []File
 	// LongestInterval is the longest time between two evaluations of a group.
 	LongestInterval time.Duration
+	set             ruleSet
 }
 
 // Read returns the rule files that o names, all of which parse. The error has a line for each thing that is wrong,
@@ -39,7 +40,7 @@ func Read(o Options) (RuleFiles, error) {
 	if err != nil {
 		return RuleFiles{}, err
 	}
-	read := RuleFiles{Files: in.texts, LongestInterval: o.EvaluationInterval}
+	read := RuleFiles{Files: in.texts, LongestInterval: o.EvaluationInterval, set: in}
 	for _, file := range in.groups {
 		for _, g := range file.Groups {
 			read.LongestInterval = max(read.LongestInterval, time.Duration(g.Interval))

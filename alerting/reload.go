@@ -31,6 +31,11 @@ func load(o Options, logger *slog.Logger) (ruleSet, error) {
 	if err := o.Validate(); err != nil {
 		return ruleSet{}, fmt.Errorf("alerting options: %w", err)
 	}
+	if o.Loaded != nil {
+		s := o.Loaded.set
+		s.loader, s.opts = newLoader(logger), o
+		return s, nil
+	}
 	files, err := o.files()
 	if err != nil {
 		return ruleSet{}, err

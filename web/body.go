@@ -23,13 +23,12 @@ func bodyDeadline(timeout time.Duration) echo.MiddlewareFunc {
 				return next(c)
 			}
 			// A writer without deadlines is one of a test.
-			control := http.NewResponseController(c.Response().Writer)
-			_ = control.SetReadDeadline(time.Now().Add(timeout))
-			body := &timedBody{ReadCloser: r.Body, control: control}
+			body := &timedBody{ReadCloser: r.Body, control: *http.NewResponseController(c.Response().Writer)}
+			_ = body.control.SetReadDeadline(time.Now().Add(timeout))
 			r.Body = body
 			err := next(c)
 			if !body.ended {
-				_ = control.SetReadDeadline(time.Now().Add(unreadTimeout))
+				_ = body.control.SetReadDeadline(time.Now().Add(unreadTimeout))
 			}
 			return err
 		}
@@ -39,7 +38,7 @@ func bodyDeadline(timeout time.Duration) echo.MiddlewareFunc {
 // timedBody takes the deadline off when it has been read.
 type timedBody struct {
 	io.ReadCloser
-	control *http.ResponseController
+	control http.ResponseController
 	ended   bool
 }
 

@@ -20,14 +20,16 @@ import (
 func composeAndCheck(c config.Config) (options, error) {
 	opts, err := compose(c)
 	if err == nil {
-		opts.rules, err = alerting.Read(opts.alerting)
+		var rules alerting.RuleFiles
+		rules, err = alerting.Read(opts.alerting)
+		opts.alerting.Loaded = &rules
 		err = errors.Join(err, alertmanager.Check(opts.alertmanager.Config), external.Check(opts.external))
 	}
 	if err != nil {
 		return opts, usageError{err}
 	}
 	// What fired before a restart is not resolved before its rule had its turn.
-	opts.alertmanager.RestoreGrace = max(opts.alertmanager.RestoreGrace, 3*opts.rules.LongestInterval)
+	opts.alertmanager.RestoreGrace = max(opts.alertmanager.RestoreGrace, 3*opts.alerting.Loaded.LongestInterval)
 	return opts, nil
 }
 
@@ -43,7 +45,7 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())
 	fmt.Fprintf(stdout, "rule files: %d, built-in rules: %t\n", len(opts.alerting.RuleFiles), opts.alerting.BuiltinRules)
-	findings, err := impossibleRules(ctx, opts.rules.Files, inv.config, newRegistry(), nil)
+	findings, err := impossibleRules(ctx, opts.alerting.Loaded.Files, inv.config, newRegistry(), nil)
 	if err != nil {
 		return err
 	}

@@ -39,8 +39,6 @@ type options struct {
 	health    health.Options
 	tsdb      tsdb.Options
 	alerting  alerting.Options
-	// rules are those that alerting names, as they were read and checked.
-	rules alerting.RuleFiles
 	// alertmanager tells people within the process, external passes alerts on
 	// to Alertmanagers elsewhere.
 	alertmanager alertmanager.Options
