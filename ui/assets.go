@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // asset is one file of the page, ready to be sent. It is never changed.
@@ -21,7 +22,7 @@ type asset struct {
 	contentType string
 	etag        string // of the plain form; the compressed one has its own, as they differ in their bytes
 	plain       []byte
-	zipped      []byte // nil when compression does not pay
+	zipped      func() []byte // made when it is first wanted; nil when compression does not pay
 }
 
 // assets are all files of the page. Every URL carries the hash of what is sent, imports included, so
@@ -128,36 +129,30 @@ func newAsset(name string, body []byte) (*asset, error) {
 	}
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:8])
-	zipped, err := compress(body)
-	if err != nil {
-		return nil, err
-	}
 	return &asset{
 		url:         "assets/" + hash + "-" + path.Base(name),
 		contentType: contentType,
 		etag:        hash,
 		plain:       body,
-		zipped:      zipped,
+		zipped:      compressed(body),
 	}, nil
 }
 
+// compressed compresses at its first call: all files together take longer than the rest of a start.
+func compressed(body []byte) func() []byte {
+	return sync.OnceValue(func() []byte { return compress(body) })
+}
+
 // compress returns nil when the compressed form would not save a packet's worth or a tenth.
-func compress(body []byte) ([]byte, error) {
+func compress(body []byte) []byte {
 	var buf bytes.Buffer
-	w, err := gzip.NewWriterLevel(&buf, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(body); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
+	w, _ := gzip.NewWriterLevel(&buf, gzip.BestCompression) // the level exists, and a buffer takes all
+	_, _ = w.Write(body)
+	_ = w.Close()
 	if buf.Len() > len(body)*9/10 {
-		return nil, nil
+		return nil
 	}
-	return bytes.Clone(buf.Bytes()), nil
+	return bytes.Clone(buf.Bytes())
 }
 
 // acceptsGzip reads an Accept-Encoding header (RFC 9110, 12.5.3). Identity is always a fair answer, so

@@ -94,11 +94,7 @@ func renderIndex(opts Options, board Board, built *assets, names []string) (*ass
 	if err := tmpl.Execute(&buf, page); err != nil {
 		return nil, err
 	}
-	zipped, err := compress(buf.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	return &asset{contentType: "text/html; charset=utf-8", plain: buf.Bytes(), zipped: zipped}, nil
+	return &asset{contentType: "text/html; charset=utf-8", plain: buf.Bytes(), zipped: compressed(buf.Bytes())}, nil
 }
 
 // ServeHTTP answers GET and HEAD of / (the page) and /assets/… (its files); all else is 404. Below a
@@ -134,10 +130,10 @@ func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	body, etag := a.plain, a.etag
-	if a.zipped != nil {
+	if zipped := a.zipped(); zipped != nil {
 		header.Set("Vary", "Accept-Encoding")
 		if acceptsGzip(strings.Join(r.Header.Values("Accept-Encoding"), ",")) {
-			body, etag = a.zipped, a.etag+"-gzip"
+			body, etag = zipped, a.etag+"-gzip"
 			header.Set("Content-Encoding", "gzip")
 		}
 	}

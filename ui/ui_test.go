@@ -270,8 +270,8 @@ func TestOptionsReachThePageAsText(t *testing.T) {
 func TestWeight(t *testing.T) {
 	u := newUI(t, Options{})
 	size := func(a *asset) int {
-		if a.zipped != nil {
-			return len(a.zipped)
+		if zipped := a.zipped(); zipped != nil {
+			return len(zipped)
 		}
 		return len(a.plain)
 	}
