@@ -136,7 +136,7 @@ groups:
   - name: hancock.requests
     rules:
       - alert: HancockHighErrorRate
-        expr: rate(hancock_errors_total[5s]) / rate(hancock_requests_total[5s]) > 0.05
+        expr: rate(hancock_errors_total[10s]) / rate(hancock_requests_total[10s]) > 0.05
         for: 15s
         labels: {severity: warning}
         annotations: {summary: '{{ $value | humanizePercentage }} of the requests fail'}
