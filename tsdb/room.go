@@ -61,14 +61,12 @@ func (full) AppendExemplar(storage.SeriesRef, labels.Labels, exemplar.Exemplar) 
 	return 0, nil
 }
 
-// AppendHistogram stores nothing. The interface of storage has that many arguments.
+// AppendHistogram stores nothing.
 func (full) AppendHistogram(storage.SeriesRef, labels.Labels, int64, *histogram.Histogram, *histogram.FloatHistogram) (storage.SeriesRef, error) {
 	return 0, nil
 }
 
 // AppendHistogramSTZeroSample stores nothing.
-//
-//nolint:revive // See above.
 func (full) AppendHistogramSTZeroSample(storage.SeriesRef, labels.Labels, int64, int64, *histogram.Histogram, *histogram.FloatHistogram) (storage.SeriesRef, error) {
 	return 0, nil
 }
@@ -96,8 +94,6 @@ func (full) Rollback() error { return nil }
 type fullV2 struct{ full }
 
 // Append stores nothing.
-//
-//nolint:revive // See above.
 func (fullV2) Append(storage.SeriesRef, labels.Labels, int64, int64, float64, *histogram.Histogram, *histogram.FloatHistogram, storage.AOptions) (storage.SeriesRef, error) {
 	return 0, nil
 }

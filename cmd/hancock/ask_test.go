@@ -10,8 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAsk asks a running process from the command line.
+// TestAsk asks a running process from the command line: in a process of its own
+// where main has a part in it.
 func TestAsk(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, "")
 	p := startHancock(t, dir)
@@ -20,32 +22,37 @@ func TestAsk(t *testing.T) {
 		args        []string
 		stdout      string
 		stderr      string
+		own         bool
 	}{
-		{"words", "", []string{"what", "is", "this"}, "to: what is this\n", ""},
-		{"stream", "", []string{"--stream", "--mode=soc", "what is this"}, "to: what is this\n", ""},
-		{"piped", "Failed password for root", []string{"--mode", "soc", "triage this"}, "to: triage this\n\nFailed password for root\n", ""},
-		{"only piped", "Failed password", nil, "to: Failed password\n", ""},
-		{"a word with @", "", []string{"@everyone what is this"}, "to: @everyone what is this\n", ""},
-		{"nothing", "", nil, "", "hancock: ask what? "},
-		{"unknown mode", "", []string{"--mode=hacking", "x"}, "", "hancock: enum value must be one of pentest,soc"},
-		{"model fails", "", []string{"fail"}, "", "(status 502, request "},
-		{"nobody there", "", []string{"--url=http://127.0.0.1:1", "x"}, "", "connection refused (is hancock running there?)"},
-		{"no address", "", []string{"--url=localhost:5000", "x"}, "", "--url: must be like http://127.0.0.1:5000"},
-		{"password in the address", "", []string{"--url=http://u:p@127.0.0.1:1", "x"}, "", "hancock: asking http://127.0.0.1:1: "},
-		{"too much", strings.Repeat("x", maxInput+1), []string{"x"}, "", "standard input is larger than 1MiB"},
+		{"words", "", []string{"what", "is", "this"}, "to: what is this\n", "", false},
+		{"stream", "", []string{"--stream", "--mode=soc", "what is this"}, "to: what is this\n", "", false},
+		{"piped", "Failed password for root", []string{"--mode", "soc", "triage this"}, "to: triage this\n\nFailed password for root\n", "", true},
+		{"only piped", "Failed password", nil, "to: Failed password\n", "", false},
+		{"a word with @", "", []string{"@everyone what is this"}, "to: @everyone what is this\n", "", true},
+		{"nothing", "", nil, "", "hancock: ask what? ", false},
+		{"unknown mode", "", []string{"--mode=hacking", "x"}, "", "hancock: enum value must be one of pentest,soc", false},
+		{"model fails", "", []string{"fail"}, "", "(status 502, request ", false},
+		{"nobody there", "", []string{"--url=http://127.0.0.1:1", "x"}, "", "connection refused (is hancock running there?)", false},
+		{"no address", "", []string{"--url=localhost:5000", "x"}, "", "--url: must be like http://127.0.0.1:5000", false},
+		{"password in the address", "", []string{"--url=http://u:p@127.0.0.1:1", "x"}, "", "hancock: asking http://127.0.0.1:1: ", false},
+		{"too much", strings.Repeat("x", maxInput+1), []string{"x"}, "", "standard input is larger than 1MiB", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args := append([]string{"ask"}, tc.args...)
 			if !strings.Contains(strings.Join(tc.args, " "), "--url") {
 				args = append(args, "--url="+p.base)
 			}
-			cmd := exec.CommandContext(context.Background(), p.cmd.Path, args...)
-			cmd.Dir, cmd.Env = dir, p.cmd.Env
-			cmd.Stdin = strings.NewReader(tc.stdin)
 			var stdout, stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			err := cmd.Run()
-			require.Equal(t, tc.stderr == "", err == nil, stderr.String())
+			var ok bool
+			if tc.own {
+				cmd := exec.CommandContext(context.Background(), p.cmd.Path, args...)
+				cmd.Dir, cmd.Env = dir, p.cmd.Env
+				cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(tc.stdin), &stdout, &stderr
+				ok = cmd.Run() == nil
+			} else {
+				ok = run(args, noEnvironment, streams{in: strings.NewReader(tc.stdin), out: &stdout, err: &stderr}) == 0
+			}
+			require.Equal(t, tc.stderr == "", ok, stderr.String())
 			require.Equal(t, tc.stdout, stdout.String())
 			require.Contains(t, stderr.String(), tc.stderr)
 			require.LessOrEqual(t, strings.Count(stderr.String(), "\n"), 1)
@@ -57,6 +64,7 @@ func TestAsk(t *testing.T) {
 // TestHealthcheck asks a running process, and one that is gone, as the health
 // check of a container does.
 func TestHealthcheck(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, "")
 	p := startHancock(t, dir)

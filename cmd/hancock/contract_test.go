@@ -75,6 +75,7 @@ func (p *process) families(accept string) (map[string]*dto.MetricFamily, string)
 // TestMetricsContract scrapes a booted process in the three formats that a
 // Prometheus asks for: the guide's metrics are in each under their exact names.
 func TestMetricsContract(t *testing.T) {
+	t.Parallel()
 	dir, backend := t.TempDir(), newFakeModel(t)
 	configure(t, dir, backend.url, "")
 	// Those of notifications exist where there is a receiver.
@@ -174,6 +175,7 @@ func compareGolden(t *testing.T, families map[string]*dto.MetricFamily) {
 // TestReferences checks that every metric and every label which the rules and
 // the dashboard name is stored by a running process.
 func TestReferences(t *testing.T) {
+	t.Parallel()
 	dir, backend := t.TempDir(), newFakeModel(t)
 	configure(t, dir, backend.url, "")
 	route(t, dir, "http://127.0.0.1:9/", "1h")
@@ -234,6 +236,7 @@ func TestExampleIsTheDefaults(t *testing.T) {
 // TestQueryAPI asks each read-only call of Prometheus' API, and those that are
 // off by default.
 func TestQueryAPI(t *testing.T) {
+	t.Parallel()
 	dir, backend := t.TempDir(), newFakeModel(t)
 	configure(t, dir, backend.url, "")
 	p := startHancock(t, dir)

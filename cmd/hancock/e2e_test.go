@@ -19,6 +19,7 @@ import (
 // TestAccounts sends 200 requests of all kinds and asks the query API what
 // happened: the whole road from the agent's socket to PromQL.
 func TestAccounts(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, "")
 	p := startHancock(t, dir)
@@ -135,7 +136,7 @@ groups:
   - name: hancock.requests
     rules:
       - alert: HancockHighErrorRate
-        expr: rate(hancock_errors_total[5s]) / rate(hancock_requests_total[5s]) > 0.05
+        expr: rate(hancock_errors_total[10s]) / rate(hancock_requests_total[10s]) > 0.05
         for: 15s
         labels: {severity: warning}
         annotations: {summary: '{{ $value | humanizePercentage }} of the requests fail'}
@@ -166,6 +167,7 @@ func (p *process) alert() (state string, since time.Time) {
 // TestAlert takes an alert through its life in a real process, with a restart
 // while it is pending.
 func TestAlert(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, fastRules)
 	p := startHancock(t, dir)
@@ -213,6 +215,7 @@ func TestAlert(t *testing.T) {
 // TestKill ends the process in the middle of traffic as kill -9 does. What had
 // been scraped is there after the next start.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, "")
 	p := startHancock(t, dir)
@@ -253,6 +256,7 @@ func TestKill(t *testing.T) {
 // TestStopAnswersWhatIsInFlight asks a model that is slow to answer and stops
 // the process meanwhile.
 func TestStopAnswersWhatIsInFlight(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, "")
 	p := startHancock(t, dir)
@@ -279,6 +283,7 @@ func refused(p *process) bool {
 // TestRequestsAreFound asks the log's search for a request that was made, also
 // after a restart and by a live tail.
 func TestRequestsAreFound(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, "")
 	p := startHancock(t, dir)

@@ -13,6 +13,7 @@ import (
 // TestReadmeCommands runs each curl line of the README, as it is printed,
 // against a demonstration. Only the port is another one.
 func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
 	src, err := os.ReadFile(root + "/README.md")
 	require.NoError(t, err)
 	commands := regexp.MustCompile(`(?m)^curl .*$`).FindAllString(string(src), -1)

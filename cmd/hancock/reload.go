@@ -193,8 +193,13 @@ func changedSettings(old, now config.Config) []string {
 		name     string
 		old, now any
 	}{
-		{"web", old.Web, now.Web}, {"agent", old.Agent, now.Agent}, {"storage", old.Storage, now.Storage}, {"alerting", old.Alerting, now.Alerting},
-		{"prometheus", was, is}, {"prometheus.global", was.GlobalConfig, is.GlobalConfig}, {"prometheus.storage", was.StorageConfig, is.StorageConfig},
+		{"web", old.Web, now.Web},
+		{"agent", old.Agent, now.Agent},
+		{"storage", old.Storage, now.Storage},
+		{"alerting", old.Alerting, now.Alerting},
+		{"prometheus", was, is},
+		{"prometheus.global", was.GlobalConfig, is.GlobalConfig},
+		{"prometheus.storage", was.StorageConfig, is.StorageConfig},
 	} {
 		a, b := reflect.ValueOf(s.old), reflect.ValueOf(s.now)
 		for i := range a.NumField() {

@@ -32,18 +32,30 @@ prometheus:
 alertmanager: {route: {receiver: nobody}, receivers: [{name: nobody}]}
 `, nil},
 		{"what has no effect", "", "prometheus: {tracing: {endpoint: 'localhost:9'}, runtime: {gogc: 50}}", nil},
-		{"own sections", "", "web: {protect_metrics: true}\nagent: {rate_limit: 7}\nstorage: {path: x}\nalerting: {retention: 10h}",
-			[]string{"agent.rate_limit", "alerting.retention", "storage.path", "web.protect_metrics"}},
-		{"a secret", "prometheus: {remote_write: [{url: 'http://a/', basic_auth: {username: u, password: one}}]}",
-			"prometheus: {remote_write: [{url: 'http://a/', basic_auth: {username: u, password: two}}]}", []string{"prometheus.remote_write"}},
-		{"lists", "", "prometheus: {scrape_configs: [{job_name: node}], remote_read: [{url: 'http://a/'}], scrape_config_files: ['x/*.yml']}",
-			[]string{"prometheus.remote_read", "prometheus.scrape_config_files", "prometheus.scrape_configs"}},
+		{
+			"own sections", "", "web: {protect_metrics: true}\nagent: {rate_limit: 7}\nstorage: {path: x}\nalerting: {retention: 10h}",
+			[]string{"agent.rate_limit", "alerting.retention", "storage.path", "web.protect_metrics"},
+		},
+		{
+			"a secret", "prometheus: {remote_write: [{url: 'http://a/', basic_auth: {username: u, password: one}}]}",
+			"prometheus: {remote_write: [{url: 'http://a/', basic_auth: {username: u, password: two}}]}",
+			[]string{"prometheus.remote_write"},
+		},
+		{
+			"lists", "", "prometheus: {scrape_configs: [{job_name: node}], remote_read: [{url: 'http://a/'}], scrape_config_files: ['x/*.yml']}",
+			[]string{"prometheus.remote_read", "prometheus.scrape_config_files", "prometheus.scrape_configs"},
+		},
 		{"storage", "", "prometheus: {storage: {exemplars: {max_exemplars: 5}}}", []string{"prometheus.storage.exemplars"}},
-		{"out of order samples", "prometheus: {storage: {tsdb: {out_of_order_time_window: 1m}}}",
-			"prometheus: {storage: {tsdb: {out_of_order_time_window: 2m}}}", []string{"prometheus.storage.tsdb"}},
+		{
+			"out of order samples", "prometheus: {storage: {tsdb: {out_of_order_time_window: 1m}}}",
+			"prometheus: {storage: {tsdb: {out_of_order_time_window: 2m}}}",
+			[]string{"prometheus.storage.tsdb"},
+		},
 		{"otlp", "", "prometheus: {otlp: {promote_resource_attributes: [service.name]}}", []string{"prometheus.otlp"}},
-		{"global", "", "prometheus: {global: {external_labels: {site: here}, query_log_file: q.log, sample_limit: 9}}",
-			[]string{"prometheus.global.external_labels", "prometheus.global.query_log_file", "prometheus.global.sample_limit"}},
+		{
+			"global", "", "prometheus: {global: {external_labels: {site: here}, query_log_file: q.log, sample_limit: 9}}",
+			[]string{"prometheus.global.external_labels", "prometheus.global.query_log_file", "prometheus.global.sample_limit"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if tc.want == nil {

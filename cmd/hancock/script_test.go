@@ -52,6 +52,7 @@ func takePort(ts *testscript.TestScript, _ bool, args []string) {
 
 // TestSecondProcess starts a second hancock on the folder of a running one.
 func TestSecondProcess(t *testing.T) {
+	t.Parallel()
 	dir, model := t.TempDir(), newFakeModel(t)
 	configure(t, dir, model.url, "")
 	p := startHancock(t, dir)

@@ -113,7 +113,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	defer parts.start("notification", s.notification.outside.Run)(&err)
 	defer parts.start("rules", s.rules.Run)(&err)
 	defer parts.start("reload", reload.run)(&err)
-	defer parts.start("query API", func(ctx context.Context) error { api.Warm(); <-ctx.Done(); return nil })(&err)
+	go api.Warm() // It holds nothing open: a stop that comes meanwhile does not wait for it.
 	if demo != nil {
 		defer parts.start("demo traffic", demo.traffic(reach, opts.web.APIKey))(&err)
 	}
