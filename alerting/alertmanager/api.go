@@ -41,6 +41,10 @@ type lazyAPI struct {
 	reading chan struct{}
 }
 
+// building is held while an API is made: all of a process share its parsed
+// description, and making one writes to it.
+var building sync.Mutex
+
 // API answers everything below /api/v2 as Alertmanager does.
 func (a *Alertmanager) API() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,6 +65,8 @@ func (l *lazyAPI) get(a *Alertmanager) (http.Handler, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.api == nil {
+		building.Lock()
+		defer building.Unlock()
 		groups := func(ctx context.Context, route func(*dispatch.Route) bool, filter alertFilter) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
 			return a.current.Load().dispatcher.Groups(ctx, route, filter)
 		}

@@ -138,8 +138,10 @@ func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.
 			timeout: a.options.AttemptTimeout, grace: a.options.CloseTimeout,
 			turns: make(chan struct{}, triesAtATime(inner[i].Name())),
 		}
-		if n.inner.Name() == "slack" {
-			n.precheck = slackTemplates(r.SlackConfigs[n.inner.Index()], g.template)
+		if texts := textsOf(n.inner, r); len(texts) > 0 {
+			n.precheck = func(ctx context.Context, alerts []*alert.Alert) error {
+				return canBeMade(ctx, texts, g.template, alerts)
+			}
 		}
 		wrapped[i] = notify.NewIntegration(n, &inner[i], inner[i].Name(), inner[i].Index(), r.Name)
 	}

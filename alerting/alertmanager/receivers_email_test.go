@@ -134,6 +134,30 @@ func TestReceiversEmailThatCannotBeSent(t *testing.T) {
 	}
 }
 
+// Of a mail whose template fails nothing is sent: half of one would come again
+// at each turn.
+func TestReceiversEmailTemplatesThatFail(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	for part, more := range map[string]string{
+		"headers.Subject": "    headers: {Subject: '{{ .Nonsense }}'}",
+		"html":            `    html: '{{ template "nowhere" . }}'`,
+	} {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			office := newPostOffice(t, ca.server(t, "127.0.0.1"), false)
+			s := newStation(t, mailTo(quickly, office.address, mailPassword, more+"\n    tls_config: {ca_file: "+ca.file+"}"))
+			s.Send(alertOf("HancockDown", "critical"))
+			tries := 0
+			a := s.attempt(t, "the second turn", func(alertmanager.Attempt) bool { tries++; return tries == 2 })
+			require.Equal(t, "failed", a.Outcome)
+			require.False(t, a.Retry)
+			require.Contains(t, a.Error, part)
+			require.Zero(t, office.begun.Load())
+		})
+	}
+}
+
 // A mail server that accepts and then says nothing must hold up nobody: not
 // the other receivers, and not the end of the process.
 func TestReceiversEmailServerThatHangs(t *testing.T) {

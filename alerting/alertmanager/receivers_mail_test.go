@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,7 @@ type letter struct {
 type postOffice struct {
 	address string
 	letters chan letter
+	begun   atomic.Int32 // mails that were being sent, whole or not
 }
 
 // newPostOffice serves SMTP: with STARTTLS and authentication if it is given a
@@ -157,6 +159,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 
 // Data takes the mail apart: it must be what a mail program can show.
 func (s *session) Data(r io.Reader) error {
+	s.office.begun.Add(1)
 	text, err := io.ReadAll(r)
 	if err != nil {
 		return err

@@ -122,9 +122,15 @@ func (s *store) PostGC(fps model.Fingerprints) {
 		s.log.Error("reading the notification log failed; alerts that ended are kept", "error", err)
 		return
 	}
+	// Of those that left just now a message may be on its way, which is logged
+	// later; they are judged the next time.
+	just := make(map[model.Fingerprint]bool, len(fps))
+	for _, fp := range fps {
+		just[fp] = true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.owed, func(_ model.Fingerprint, a *alert.Alert) bool { return !firing[alertHash(a.Labels)] })
+	maps.DeleteFunc(s.owed, func(fp model.Fingerprint, a *alert.Alert) bool { return !just[fp] && !firing[alertHash(a.Labels)] })
 }
 
 // after is how many alerts there would be if these came.
