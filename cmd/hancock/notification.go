@@ -165,17 +165,17 @@ func newHistory(s services) *history.History {
 			page, err := ledger{s.logs}.Attempts(ctx, alertmanager.LedgerQuery{Since: from, Until: to, Limit: limit})
 			var attempts []history.Attempt
 			for _, a := range page.Notifications {
-				if a.Test {
-					continue
-				}
 				told := history.Attempt{
 					Notification: history.Notification{
 						Time: a.Time, Receiver: a.Receiver, Integration: a.Integration, Outcome: a.Outcome, Error: a.Error,
 					},
 					Statuses: make(map[string]string, len(a.Alerts)),
 				}
+				// A test tells of no alert that fired, but counts against the limit.
 				for _, one := range a.Alerts {
-					told.Statuses[one.Fingerprint] = one.Status
+					if !a.Test {
+						told.Statuses[one.Fingerprint] = one.Status
+					}
 				}
 				attempts = append(attempts, told)
 			}
