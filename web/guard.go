@@ -13,18 +13,19 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// safe are the headers that fit every answer; the page adds its content security
-// policy itself. All answers share them.
-var safe = http.Header{
-	"X-Content-Type-Options": {"nosniff"},
-	"Referrer-Policy":        {"same-origin"},
-	"X-Frame-Options":        {"DENY"},
-}
-
-func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		maps.Copy(c.Response().Header(), safe)
-		return next(c)
+// securityHeaders are those that fit every answer, which all share; the page
+// adds its content security policy itself.
+func securityHeaders() echo.MiddlewareFunc {
+	safe := http.Header{
+		"X-Content-Type-Options": {"nosniff"},
+		"Referrer-Policy":        {"same-origin"},
+		"X-Frame-Options":        {"DENY"},
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			maps.Copy(c.Response().Header(), safe)
+			return next(c)
+		}
 	}
 }
 

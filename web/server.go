@@ -94,7 +94,7 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	e := s.echo
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.writeError
-	e.Use(bodyDeadline(opts.BodyTimeout), securityHeaders)
+	e.Use(bodyDeadline(opts.BodyTimeout), securityHeaders())
 	e.Use(h.Outer...)
 	e.Use(
 		middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}),
