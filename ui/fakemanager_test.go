@@ -23,6 +23,8 @@ type fakeManager struct {
 	notifies bool
 	quiet    bool // the heartbeat alone fires
 	foreign  bool // there is an alert that no rule here gives
+	muted    bool // the times of the route mute it
+	many     int  // alerts from elsewhere, each of another name
 }
 
 func (f *fakeManager) change(how func()) {
@@ -63,8 +65,8 @@ func (f *fakeManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.silence(w, r)
 	case path == "v2/silences":
 		_ = json.NewEncoder(w).Encode(append([]map[string]any{}, f.silences...))
-	case path == "v2/alerts":
-		_ = json.NewEncoder(w).Encode(f.alerts())
+	case path == "v2/alerts/groups":
+		_ = json.NewEncoder(w).Encode(f.groups())
 	case path == "v2/receivers":
 		_ = json.NewEncoder(w).Encode([]any{map[string]any{"name": "slack-warnings"}})
 	case path == "hancock/notifications" && r.FormValue("limit") == "20":
@@ -99,8 +101,12 @@ func (f *fakeManager) end(w http.ResponseWriter, id string) {
 	w.WriteHeader(http.StatusNotFound)
 }
 
-func (f *fakeManager) alerts() []any {
+// groups are one for each route that matches, of which the second is never muted and takes what is foreign.
+func (f *fakeManager) groups() []any {
 	status := map[string]any{"state": "active", "silencedBy": []string{}, "inhibitedBy": []string{}, "mutedBy": []string{}}
+	if f.muted {
+		status["state"], status["mutedBy"] = "suppressed", []string{"nights " + hostile}
+	}
 	if len(f.silences) > 0 {
 		status["state"], status["silencedBy"] = "suppressed", []any{f.silences[0]["id"]}
 	}
@@ -108,10 +114,15 @@ func (f *fakeManager) alerts() []any {
 	if !f.quiet {
 		alerts = append(alerts, fakeAlert("1", status, "HancockNoTraffic", "critical"))
 	}
+	foreign := []any{}
 	if f.foreign {
-		alerts = append(alerts, fakeAlert("3", map[string]any{"state": "suppressed", "inhibitedBy": []string{"1"}}, "DiskFull", "warning"))
+		foreign = append(foreign, fakeAlert("3", map[string]any{"state": "suppressed", "inhibitedBy": []string{"1"}}, "DiskFull", "warning"))
 	}
-	return alerts
+	for i := range f.many {
+		foreign = append(foreign, fakeAlert(fmt.Sprintf("many-%d", i), map[string]any{"state": "active"},
+			fmt.Sprintf("Many%d\u202e%s", i, strings.Repeat("x", 8000)), strings.Repeat("y", 8000)))
+	}
+	return []any{map[string]any{"alerts": alerts}, map[string]any{"alerts": foreign}}
 }
 
 func fakeAlert(fingerprint string, status map[string]any, name, severity string) any {

@@ -113,7 +113,8 @@ export function createAlerting(client, said) {
     try {
       await change(new AbortController().signal);
     } catch (cause) {
-      return toApiError(cause).message;
+      const { kind, message } = toApiError(cause);
+      return kind === "unreachable" ? `${message}; try it again` : message;
     }
     await again();
     said.value = done;

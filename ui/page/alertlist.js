@@ -8,10 +8,12 @@ import { html } from "./html.js";
 
 /** @import {AlertRow, AlertsState, Attempt, Silence} from "./types.js" */
 /** @import {Alerting} from "./alerting.js" */
+/** @import {Signal} from "../third_party/signals.js" */
 /** @import {Store} from "./store.js" */
 
-/** Most alerts of one name that are listed. */
+/** Most alerts of one name that are listed, and of all names. */
 const mostAlerts = 20;
+const mostRows = 200;
 
 /** Most attempts to notify that are listed. */
 const mostAttempts = 5;
@@ -28,6 +30,7 @@ export function AlertChip({ store }) {
     // The links in messages are those of Alertmanager's own page.
     if (/^#\/(alerts|silences)/.test(location.hash)) list.current?.showPopover();
   }, []);
+  // It is emptied only when it has closed: the browser takes the focus back to the chip from what is still there.
   return html`
     <button type="button" class="chip" data-alerts=${state} popovertarget="alert-list" aria-label=${`${text}: show all alerts`}>
       <span class="mark" aria-hidden="true"></span>${text}
@@ -40,42 +43,44 @@ export function AlertChip({ store }) {
       tabindex="-1"
       role="region"
       aria-label="Alerts"
-      onBeforeToggle=${(/** @type {ToggleEvent} */ event) => alerting.setOpen(event.newState === "open")}
+      onBeforeToggle=${(/** @type {ToggleEvent} */ event) => event.newState === "open" && alerting.setOpen(true)}
+      onToggle=${(/** @type {ToggleEvent} */ event) => event.newState === "closed" && alerting.setOpen(false)}
     >
       <h2>Alerts</h2>
-      ${alerting.open.value && html`<${AlertList} alerting=${alerting} now=${store.now.value} />`}
+      ${alerting.open.value && html`<${AlertList} alerting=${alerting} now=${store.now} />`}
     </div>
   `;
 }
 
-/** @param {{alerting: Alerting, now: number}} props */
+/** @param {{alerting: Alerting, now: Signal<number>}} props */
 function AlertList({ alerting, now }) {
   const alerts = alerting.alerts.value;
   const active = alerts.rows.filter((row) => row.state !== "inactive");
   const resting = alerts.rows.filter((row) => row.state === "inactive");
   const { shown, hidden } = cut(active);
+  const unfolded = useSignal(false);
   return html`
     <${Warnings} alerts=${alerts} />
     ${alerts.state === "ready" && active.length === 0 && html`<p class="note">${alerts.rows.length === 0 ? "No alert rules are loaded." : "Nothing fires."}</p>`}
     <ul class="alerts">${shown.map((row) => html`<${AlertItem} key=${row.key} row=${row} alerting=${alerting} now=${now} />`)}</ul>
-    ${hidden > 0 && html`<p class="note" data-alerts-hidden>And ${hidden} more of the same names.</p>`}
+    ${hidden > 0 && html`<p class="note" data-alerts-hidden>And ${hidden} more.</p>`}
     ${resting.length > 0 &&
     html`
-      <details class="resting">
+      <details class="resting" onToggle=${(/** @type {Event} */ event) => (unfolded.value = /** @type {HTMLDetailsElement} */ (event.currentTarget).open)}>
         <summary>${resting.length} ${resting.length === 1 ? "rule" : "rules"} at rest</summary>
-        <ul class="alerts">${resting.map((row) => html`<${AlertItem} key=${row.key} row=${row} alerting=${alerting} now=${now} />`)}</ul>
+        ${unfolded.value && html`<ul class="alerts">${resting.map((row) => html`<${AlertItem} key=${row.key} row=${row} alerting=${alerting} now=${now} />`)}</ul>`}
       </details>
     `}
     <${Silences} silences=${alerts.manager?.silences ?? []} alerting=${alerting} />
     <${Told} told=${alerts.told} />
-    ${alerts.heartbeat === "fires" && html`<p class="note" data-heartbeat="fires">Heartbeat: the alert Watchdog fires, as it always should.</p>`}
+    ${alerts.state === "ready" && alerts.heartbeat === "fires" && html`<p class="note" data-heartbeat="fires">Heartbeat: the alert Watchdog fires, as it always should.</p>`}
   `;
 }
 
 /** @param {{alerts: AlertsState}} props */
 function Warnings({ alerts }) {
   return html`
-    ${alerts.error !== null && html`<p class="warn" data-alerts-error>The rules could not be read: ${alerts.error}.</p>`}
+    ${alerts.error !== null && html`<p class="warn" data-alerts-error>The rules could not be read: ${alerts.error}.${alerts.rows.length > 0 && " Below is what was last known."}</p>`}
     ${alerts.told?.failing.map(
       (attempt) => html`
         <p class="warn" data-failing=${attempt.receiver}>
@@ -85,12 +90,12 @@ function Warnings({ alerts }) {
     )}
     ${alerts.heartbeat === "missing" &&
     html`<p class="warn" data-heartbeat="missing">No heartbeat: the alert Watchdog should always fire and does not, so the rules are not evaluated.</p>`}
-    ${alerts.managerError !== null && html`<p class="note" data-manager-error>What is silenced could not be read: ${alerts.managerError}.</p>`}
+    ${alerts.managerError !== null && html`<p class="note" data-manager-error>What is silenced or muted could not be read: ${alerts.managerError}.</p>`}
     ${alerts.toldError !== null && html`<p class="note" data-told-error>Who was notified could not be read: ${alerts.toldError}.</p>`}
   `;
 }
 
-/** @param {{row: AlertRow, alerting: Alerting, now: number}} props */
+/** @param {{row: AlertRow, alerting: Alerting, now: Signal<number>}} props */
 function AlertItem({ row, alerting, now }) {
   const labels = tellLabels(row.labels);
   return html`
@@ -105,14 +110,14 @@ function AlertItem({ row, alerting, now }) {
         ${row.text !== "" && html`<p>${row.text}</p>`}
         ${labels !== "" && html`<code>${labels}</code>`}
         <code>${row.detail}</code>
-        ${row.state === "firing" && html`<${SilenceForm} row=${row} alerting=${alerting} />`}
+        ${(row.state === "firing" || row.state === "muted") && html`<${SilenceForm} row=${row} alerting=${alerting} />`}
       </div>
       ${row.state !== "inactive" &&
       html`
         <dl>
           <div><dt>State</dt><dd>${row.state}</dd></div>
           ${row.value !== null && html`<div><dt>Value</dt><dd>${formatNumber(row.value)}</dd></div>`}
-          ${row.since !== null && html`<div><dt>Since</dt><dd>${sinceText(row.since, now)}</dd></div>`}
+          ${row.since !== null && html`<div><dt>Since</dt><dd><${Since} since=${row.since} now=${now} /></dd></div>`}
         </dl>
       `}
     </li>
@@ -241,16 +246,17 @@ function Told({ told }) {
 }
 
 /**
- * The first rows of each name, and how many that leaves out.
+ * The first rows of each name, and not too many of all, and how many that leaves out.
  * @param {AlertRow[]} rows
  */
 function cut(rows) {
   /** @type {Map<string, number>} */
   const counts = new Map();
+  let kept = 0;
   const shown = rows.filter((row) => {
     const count = (counts.get(row.name) ?? 0) + 1;
     counts.set(row.name, count);
-    return count <= mostAlerts;
+    return count <= mostAlerts && kept++ < mostRows;
   });
   return { shown, hidden: rows.length - shown.length };
 }
@@ -272,9 +278,9 @@ function formatNumber(value) {
 }
 
 /**
- * @param {number} since
- * @param {number} now
+ * The one part of a row that changes each second.
+ * @param {{since: number, now: Signal<number>}} props
  */
-function sinceText(since, now) {
-  return `${formatTime(since / 1000)} (${formatAge((now - since) / 1000)})`;
+function Since({ since, now }) {
+  return `${formatTime(since / 1000)} (${formatAge((now.value - since) / 1000)})`;
 }

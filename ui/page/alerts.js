@@ -8,10 +8,13 @@ import { formatTime, parseValue } from "./format.js";
 /** @typedef {NonNullable<AlertsState["manager"]>} Manager */
 
 /** @type {Record<AlertRow["state"], number>} */
-const order = { firing: 0, pending: 1, error: 2, inhibited: 3, silenced: 4, inactive: 5 };
+const order = { firing: 0, pending: 1, error: 2, inhibited: 3, muted: 4, silenced: 5, inactive: 6 };
 
 /** Longest text that is shown in full: a label may hold a megabyte. */
 const mostText = 400;
+
+/** Longest name. */
+const mostName = 100;
 
 /**
  * The heartbeat fires for as long as all is well: it is no alert that anybody has to see.
@@ -50,9 +53,10 @@ export function toAlerts(rules, manager = null) {
     .filter((rule) => rule.type === "alerting" && !isHeartbeat(rule.labels, rule.name))
     .flatMap((rule) => {
       const alerts = rule.alerts ?? [];
-      return alerts.length === 0 ? [restingRow(rule)] : alerts.map((alert) => activeRow(rule, alert, known));
+      return alerts.length === 0 ? [restingRow(rule)] : alerts.map((alert) => activeRow(rule, alert, known)).sort(byKey);
     });
-  rows.push(...known.rest().filter((alert) => !isHeartbeat(alert.labels)).map((alert) => strangeRow(alert, known)));
+  const strange = known.rest().filter((alert) => !isHeartbeat(alert.labels));
+  rows.push(...strange.map((alert) => strangeRow(alert, known)).sort(byKey));
   /** @type {Map<string, number>} */
   const times = new Map();
   for (const row of rows) {
@@ -64,6 +68,15 @@ export function toAlerts(rules, manager = null) {
 }
 
 /**
+ * The servers tell alerts in another order each time.
+ * @param {AlertRow} a
+ * @param {AlertRow} b
+ */
+function byKey(a, b) {
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
+}
+
+/**
  * @param {Rule} rule
  * @returns {AlertRow}
  */
@@ -71,13 +84,13 @@ function restingRow(rule) {
   const failed = rule.health === "err";
   return {
     key: rule.name,
-    name: rule.name,
-    severity: rule.labels?.severity ?? "",
+    name: clip(rule.name, mostName),
+    severity: clip(rule.labels?.severity ?? "", mostName),
     state: failed ? "error" : "inactive",
     value: null,
     since: null,
     text: clip(failed ? `The rule cannot be evaluated: ${rule.lastError ?? "no reason given"}` : textOf(rule.annotations, true)),
-    detail: rule.query,
+    detail: clip(rule.query),
     labels: {},
     runbook: linkOf(rule.annotations),
     quiet: "",
@@ -94,12 +107,12 @@ function activeRow(rule, alert, known) {
   const firing = alert.state === "firing";
   return {
     key: `${rule.name} ${keyOf(alert.labels)}`,
-    name: rule.name,
-    severity: alert.labels.severity ?? rule.labels?.severity ?? "",
+    name: clip(rule.name, mostName),
+    severity: clip(alert.labels.severity ?? rule.labels?.severity ?? "", mostName),
     value: parseValue(alert.value),
     since: millis(alert.activeAt),
     text: clip(textOf(alert.annotations, false)),
-    detail: rule.query,
+    detail: clip(rule.query),
     labels: alert.labels,
     runbook: linkOf(alert.annotations),
     ...(firing ? known.suppression(known.take(alert.labels)) : { state: "pending", quiet: "" }),
@@ -116,8 +129,8 @@ function strangeRow(alert, known) {
   const name = alert.labels.alertname ?? "An alert without a name";
   return {
     key: `${name} ${keyOf(alert.labels)}`,
-    name,
-    severity: alert.labels.severity ?? "",
+    name: clip(name, mostName),
+    severity: clip(alert.labels.severity ?? "", mostName),
     value: null,
     since: millis(alert.startsAt),
     text: clip(textOf(alert.annotations, false)),
@@ -177,11 +190,14 @@ function knownAlerts(manager) {
     suppression(alert) {
       const silencedBy = alert?.status.silencedBy ?? [];
       const inhibitedBy = alert?.status.inhibitedBy ?? [];
+      const mutedBy = alert?.status.mutedBy ?? [];
       if (alert?.status.state !== "suppressed") return { state: "firing", quiet: "" };
       if (silencedBy.length > 0) {
         const ends = silencedBy.flatMap((id) => silences.get(id) ?? []).sort((a, b) => Date.parse(b.endsAt) - Date.parse(a.endsAt));
         return { state: "silenced", quiet: ends[0] ? `Silenced ${tellSilence(ends[0])}` : "Silenced" };
       }
+      // The name alone says whether it is meant as a time to be quiet or as the only one to speak.
+      if (inhibitedBy.length === 0 && mutedBy.length > 0) return { state: "muted", quiet: clip(`Muted by time interval: ${mutedBy.join(", ")}`) };
       const by = new Set(inhibitedBy.map((fingerprint) => byFingerprint.get(fingerprint)?.labels.alertname ?? "another alert"));
       return { state: "inhibited", quiet: clip(`Not told while ${[...by].join(", ") || "another alert"} fires`) };
     },
@@ -255,7 +271,8 @@ export function verdict(alerts) {
   if (count("pending") > 0) return { state: "pending", text: `${count("pending")} pending` };
   if (count("error") > 0) return { state: "error", text: "Rules fail" };
   if (alerts.heartbeat === "missing") return { state: "error", text: "No heartbeat" };
-  if (count("silenced") + count("inhibited") > 0) return { state: "silenced", text: `${count("silenced") + count("inhibited")} silenced` };
+  const quiet = count("silenced") + count("inhibited") + count("muted");
+  if (quiet > 0) return { state: "silenced", text: `${quiet} ${quiet === count("muted") ? "muted" : "silenced"}` };
   return alerts.rows.length === 0 ? { state: "none", text: "No alert rules" } : { state: "inactive", text: "No alerts" };
 }
 
@@ -281,9 +298,15 @@ function linkOf(annotations) {
   return url.protocol === "https:" || url.protocol === "http:" ? url.href : "";
 }
 
-/** @param {string} text */
-export function clip(text) {
-  return text.length > mostText ? `${text.slice(0, mostText)}…` : text;
+/**
+ * A text of others as it can be shown: not too long, and without the marks that would turn what stands beside
+ * it around.
+ * @param {string} text
+ * @param {number} [most] characters
+ */
+export function clip(text, most = mostText) {
+  const shown = text.length > most ? `${text.slice(0, most)}…` : text;
+  return shown.replace(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }
 
 /** @param {Labels} labels */

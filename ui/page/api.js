@@ -26,6 +26,16 @@ export class ApiError extends Error {
 
 /** @param {string} base address of the page; all others are relative to it */
 export function createClient(base) {
+  /** How far the server's clock is ahead of this one, in milliseconds. */
+  let ahead = 0;
+
+  /** @param {Response} response */
+  function compareClocks(response) {
+    const difference = Date.parse(response.headers.get("Date") ?? "") - Date.now();
+    // The header knows whole seconds, and an answer takes its time.
+    if (!Number.isNaN(difference) && Math.abs(difference - ahead) > 5000) ahead = difference;
+  }
+
   /**
    * @param {string} path
    * @param {Record<string, string>} params
@@ -47,6 +57,7 @@ export function createClient(base) {
         signal: AbortSignal.any([signal, deadline]),
       });
       status = response.status;
+      compareClocks(response);
       text = await response.text();
     } catch {
       signal.throwIfAborted();
@@ -87,12 +98,19 @@ export function createClient(base) {
    * @returns {Promise<any[]>}
    */
   async function managerList(path, params, signal, ...objects) {
-    const list = await alertmanager(path, params, signal);
-    if (Array.isArray(list) && list.every((element) => objects.every((name) => typeof element?.[name] === "object"))) return list;
-    throw new ApiError("refused", `unexpected answer about ${path}`);
+    return expectObjects(path, await alertmanager(path, params, signal), ...objects);
   }
 
+  /**
+   * Now by the server's clock, which alone knows when its samples are of and when a silence ends.
+   * @returns {number} Unix milliseconds
+   */
+  const now = () => Date.now() + ahead;
+
   return {
+    now,
+    ahead: () => ahead,
+
     /**
      * @param {string} query
      * @param {AbortSignal} signal
@@ -131,16 +149,17 @@ export function createClient(base) {
     },
 
     /**
-     * What Alertmanager holds: all alerts, and the silences that have not ended.
+     * What Alertmanager holds: all alerts, in their groups, and the silences that have not ended.
      * @param {AbortSignal} signal
      * @returns {Promise<{alerts: ManagerAlert[], silences: Silence[]}>}
      */
     async manager(signal) {
-      const [alerts, silences] = await Promise.all([
-        managerList("alerts", {}, signal, "labels", "status"),
+      const [groups, silences] = await Promise.all([
+        managerList("alerts/groups", {}, signal, "alerts"),
         managerList("silences", { expired: "false" }, signal, "matchers", "status"),
       ]);
-      return { alerts, silences };
+      const alerts = groups.flatMap((group) => expectObjects("alerts", group.alerts, "labels", "status"));
+      return { alerts: eachOnce(alerts), silences };
     },
 
     /**
@@ -160,11 +179,11 @@ export function createClient(base) {
      */
     async silence(labels, seconds, comment, signal) {
       const matchers = Object.entries(labels).map(([name, value]) => ({ name, value, isRegex: false, isEqual: true }));
-      const now = Date.now();
+      const from = now();
       const body = JSON.stringify({
         matchers,
-        startsAt: new Date(now).toISOString(),
-        endsAt: new Date(now + seconds * 1000).toISOString(),
+        startsAt: new Date(from).toISOString(),
+        endsAt: new Date(from + seconds * 1000).toISOString(),
         createdBy: "page",
         comment,
       });
@@ -258,4 +277,32 @@ function expectType(data, type) {
     throw new ApiError("refused", `the query gives a ${data?.resultType}, not a ${type}`);
   }
   return data.result;
+}
+
+/**
+ * @param {string} what
+ * @param {unknown} list
+ * @param {...string} objects that each element has
+ * @returns {any[]}
+ */
+function expectObjects(what, list, ...objects) {
+  if (Array.isArray(list) && list.every((element) => objects.every((name) => typeof element?.[name] === "object"))) return list;
+  throw new ApiError("refused", `unexpected answer about ${what}`);
+}
+
+/**
+ * An alert stands in as many groups as routes match it, and each of them may be muted by itself: as long as
+ * one is not, somebody is told.
+ * @param {ManagerAlert[]} alerts
+ * @returns {ManagerAlert[]}
+ */
+function eachOnce(alerts) {
+  const muted = (/** @type {ManagerAlert} */ alert) => (alert.status.mutedBy ?? []).length > 0;
+  /** @type {Map<string, ManagerAlert>} */
+  const found = new Map();
+  for (const alert of alerts) {
+    const other = found.get(alert.fingerprint);
+    if (!other || muted(other)) found.set(alert.fingerprint, alert);
+  }
+  return [...found.values()];
 }

@@ -28,7 +28,7 @@ export function createStore(client, board) {
   const paused = signal(false);
   /** When everything was last asked and somebody answered, in Unix milliseconds; 0 is never. */
   const updated = signal(0);
-  const now = signal(Date.now());
+  const now = signal(client.now());
   const outage = signal(/** @type {Outage | null} */ (null));
   /** Sentence for screen readers, on events and not at each refresh. */
   const said = signal("");
@@ -50,6 +50,8 @@ export function createStore(client, board) {
     const run = new AbortController();
     running = run;
     refreshing.value = true;
+    const first = updated.value === 0;
+    const ahead = client.ahead();
     const outcomes = await ask(run.signal);
     if (run.signal.aborted) return;
     running = null;
@@ -58,7 +60,9 @@ export function createStore(client, board) {
       settle(outcomes);
       if (asked && outage.value === null) said.value = "Updated.";
     });
-    schedule(outage.value === null ? interval : (retries[Math.min(failures - 1, retries.length - 1)] ?? interval));
+    // The first answers tell which time it is at the server: what was asked by another clock is asked again.
+    if (first && client.ahead() !== ahead) schedule(0);
+    else schedule(outage.value === null ? interval : (retries[Math.min(failures - 1, retries.length - 1)] ?? interval));
   }
 
   /**
@@ -67,7 +71,7 @@ export function createStore(client, board) {
    * @returns {Promise<(ApiError | null)[]>} null for each question that was answered
    */
   function ask(abort) {
-    const grid = gridOf(range.value, Date.now() / 1000, plotWidth);
+    const grid = gridOf(range.value, client.now() / 1000, plotWidth);
     const ranges = once((query) => client.range(query, grid, abort));
     const instants = once((query) => client.instant(query, abort));
     return Promise.all([
@@ -131,13 +135,13 @@ export function createStore(client, board) {
       if (outage.value !== null) said.value = "Hancock answers again.";
       outage.value = null;
       failures = 0;
-      updated.value = Date.now();
+      updated.value = client.now();
       return;
     }
     failures++;
     const message = outcomes[0]?.message ?? "";
     if (outage.value === null) said.value = "Hancock does not answer. The page shows what it last received.";
-    outage.value = { since: outage.value?.since ?? Date.now(), message };
+    outage.value = { since: outage.value?.since ?? client.now(), message };
   }
 
   /** @param {number} wait milliseconds */
@@ -164,13 +168,14 @@ export function createStore(client, board) {
 
   function onVisibility() {
     paused.value = document.hidden;
-    now.value = Date.now();
+    now.value = client.now();
     if (document.hidden) {
       clearTimeout(timer);
       return;
     }
-    const age = Date.now() - updated.value;
-    if (age >= interval || outage.value !== null) void refresh();
+    const age = client.now() - updated.value;
+    // A clock that was set back tells nothing of how old the page is.
+    if (age < 0 || age >= interval || outage.value !== null) void refresh();
     else schedule(interval - age);
   }
 
@@ -193,7 +198,7 @@ export function createStore(client, board) {
       addEventListener("online", () => void refresh());
       document.addEventListener("visibilitychange", onVisibility);
       setInterval(() => {
-        if (!document.hidden) now.value = Date.now();
+        if (!document.hidden) now.value = client.now();
       }, 1000);
       paused.value = document.hidden;
       void refresh();

@@ -121,7 +121,7 @@ export interface ManagerAlert {
   annotations?: Labels;
   fingerprint: string;
   startsAt?: string;
-  status: { state: "active" | "suppressed" | "unprocessed"; silencedBy?: string[]; inhibitedBy?: string[] };
+  status: { state: "active" | "suppressed" | "unprocessed"; silencedBy?: string[]; inhibitedBy?: string[]; mutedBy?: string[] };
 }
 
 export interface Matcher {
@@ -161,7 +161,7 @@ export interface AlertRow {
   key: string;
   name: string;
   severity: string;
-  state: "inactive" | "pending" | "firing" | "error" | "silenced" | "inhibited";
+  state: "inactive" | "pending" | "firing" | "error" | "silenced" | "inhibited" | "muted";
   value: number | null;
   /** Unix milliseconds. */
   since: number | null;
@@ -171,7 +171,7 @@ export interface AlertRow {
   labels: Labels;
   /** Address of the runbook, or empty. */
   runbook: string;
-  /** Why nobody is told of it: until when and why it is silenced, or what inhibits it. */
+  /** Why nobody is told of it: until when and why it is silenced, what inhibits it, or which time mutes it. */
   quiet: string;
 }
 

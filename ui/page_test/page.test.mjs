@@ -212,6 +212,35 @@ test("what Alertmanager suppresses does not fire", () => {
   assert.deepEqual(toAlerts(rules).filter((r) => r.state === "firing").length, 4, "nobody knows what is silenced");
 });
 
+test("what is muted by time does not fire either, unless something else keeps it quiet", () => {
+  const manager = {
+    alerts: [
+      active("1", { alertname: "Down", host: "a" }, { state: "suppressed", mutedBy: ["nights", "weekends"] }),
+      active("2", { alertname: "Down", host: "b" }, { state: "suppressed", mutedBy: ["nights"], silencedBy: ["s"] }),
+      active("3", { alertname: "Down", host: "c" }, { state: "suppressed", mutedBy: ["nights"], inhibitedBy: ["1"] }),
+    ],
+    silences: [],
+  };
+  const rows = toAlerts([ruleOf("Down", [{ host: "a" }, { host: "b" }, { host: "c" }])], manager);
+  assert.deepEqual(rows.map((r) => [r.labels.host, r.state]), [["c", "inhibited"], ["a", "muted"], ["b", "silenced"]]);
+  assert.equal(rows[1].quiet, "Muted by time interval: nights, weekends");
+});
+
+test("alerts stand in one order, whatever that of the answers", () => {
+  const hosts = ["a", "b", "c", "d"];
+  const of = (list) =>
+    toAlerts([ruleOf("Z", [{}]), ruleOf("Down", list.map((host) => ({ host })))], { alerts: list.map((host) => active(host, { alertname: "Other", host })), silences: [] });
+  const want = ["Z", "Down a", "Down b", "Down c", "Down d", "Other a", "Other b", "Other c", "Other d"];
+  for (const list of [hosts, hosts.toReversed()]) assert.deepEqual(of(list).map((r) => [r.name, r.labels.host].filter(Boolean).join(" ")), want);
+});
+
+test("texts of others are cut, and turn nothing around", () => {
+  const name = `\u202e${"x".repeat(8000)}`;
+  const [row] = toAlerts([], { alerts: [active("1", { alertname: name, severity: "y".repeat(8000), host: "a\u2067b" })], silences: [] });
+  assert.deepEqual([row.name.slice(0, 2), row.name.length, row.severity.length, tellLabels(row.labels)], ["\ufffdx", 101, 101, 'host="a\ufffdb"']);
+  assert.equal(row.labels.alertname, name, "what is silenced is the alert as it is");
+});
+
 test("an alert keeps its key while others come and go", () => {
   const both = toAlerts([ruleOf("Down", [{ host: "a" }, { host: "b" }])]);
   const one = toAlerts([ruleOf("Down", [{ host: "b" }])]);
@@ -260,6 +289,8 @@ test("the chip says the worst", () => {
     [{ ...base, rows: rows("error") }, "error", "Rules fail"],
     [{ ...base, rows: rows("silenced"), heartbeat: "missing" }, "error", "No heartbeat"],
     [{ ...base, rows: rows("silenced", "inactive"), told: told([]) }, "silenced", "1 silenced"],
+    [{ ...base, rows: rows("silenced", "muted") }, "silenced", "2 silenced"],
+    [{ ...base, rows: rows("muted") }, "silenced", "1 muted"],
     [{ ...base, rows: rows("inactive") }, "inactive", "No alerts"],
     [{ ...base, rows: [] }, "none", "No alert rules"],
   ];
@@ -320,7 +351,7 @@ test("a silence holds for one alert, and refusals come in the server's words", a
   }
   assert.equal(String(fetch.mock.calls[0].arguments[0]), "http://host/prefix/api/v2/silence/..%2Fx");
 
-  for (const body of ["null", "{}", "[null]", '[{"labels":{}}]']) {
+  for (const body of ["null", "{}", "[null]", "[{}]", '[{"alerts":{}}]', '[{"alerts":[null]}]', '[{"alerts":[{"labels":{}}]}]']) {
     answer(200, body);
     await assert.rejects(client.manager(signal), ApiError, body);
   }
@@ -328,6 +359,29 @@ test("a silence holds for one alert, and refusals come in the server's words", a
   assert.deepEqual(await client.notifications(signal), { attempts: [], notifies: true });
   answer(200, '{"notifications":null}');
   await assert.rejects(client.notifications(signal), ApiError);
+});
+
+test("an alert in several groups is muted when all of them are", async (t) => {
+  const alert = (fingerprint, ...mutedBy) => ({ fingerprint, labels: {}, status: { mutedBy } });
+  const groups = [{ alerts: [alert("1", "a"), alert("2", "a"), alert("3")] }, { alerts: [alert("1"), alert("2", "b")] }, { alerts: [alert("3", "c")] }];
+  t.mock.method(globalThis, "fetch", async (url) => new Response(String(url).includes("/groups") ? JSON.stringify(groups) : "[]"));
+  const { alerts } = await createClient("http://host/").manager(new AbortController().signal);
+  assert.deepEqual(alerts.map((a) => [a.fingerprint, a.status.mutedBy.length]), [["1", 0], ["2", 1], ["3", 0]]);
+});
+
+test("a silence begins by the server's clock", async (t) => {
+  for (const hours of [-2, 0, 2]) {
+    const server = Date.now() + hours * 3_600_000;
+    const fetched = t.mock.method(globalThis, "fetch", async () => new Response("{}", { headers: { Date: new Date(server).toUTCString() } }));
+    const client = createClient("http://host/");
+    const signal = new AbortController().signal;
+    await client.endSilence("x", signal);
+    await client.silence({}, 3600, "", signal);
+    const { startsAt, endsAt } = JSON.parse(fetched.mock.calls[1].arguments[1].body);
+    assert.ok(Math.abs(Date.parse(startsAt) - server) < 10_000, `${hours} h`);
+    assert.equal(Date.parse(endsAt) - Date.parse(startsAt), 3_600_000);
+    assert.equal(client.ahead() === 0, hours === 0, "the header's whole seconds are no difference");
+  }
 });
 
 test("answers of the server", async (t) => {
