@@ -90,6 +90,10 @@ func TestPageBoundsItsList(t *testing.T) {
 func TestPageSilencesAnAlert(t *testing.T) {
 	api := &fakeAPI{}
 	b := openList(t, api, "firing")
+	b.Click("[data-alerts]")
+	b.Until(`!document.querySelector('#alert-list').matches(':popover-open')`)
+	browsertest.Eval[bool](b, `(document.querySelector('[data-alerts]').focus(), true)`)
+	press(t, b, kb.Enter)
 	b.Until(`document.querySelector('[data-silence]') !== null`)
 	browsertest.Eval[bool](b, `(document.querySelector('[data-silence]').focus(), true)`)
 
@@ -179,7 +183,8 @@ func TestPageWithoutAlertmanager(t *testing.T) {
 	b := openList(t, api, "firing")
 	b.Until(allReady + " && " + live)
 	b.Until(`document.querySelector('[data-manager-error]')?.innerText.includes('not ready <img') && document.querySelector('[data-told-error]') !== null`)
-	require.Equal(t, 4, browsertest.Eval[int](b, `document.querySelectorAll('[data-alert]').length`))
+	require.Equal(t, 2, browsertest.Eval[int](b, `document.querySelectorAll('[data-alert]').length`))
+	require.Contains(t, browsertest.Eval[string](b, listText), "2 rules at rest")
 	api.manager.change(func() { api.manager.mode = "" })
 	b.Click("[data-refresh]")
 	b.Until(`document.querySelector('[data-manager-error], [data-told-error]') === null`)
