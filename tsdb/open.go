@@ -166,7 +166,7 @@ func (db *DB) openStorage() error {
 	flush := db.opts.FlushTimeout / time.Duration(max(1, len(db.cfg.RemoteWriteConfigs)))
 	db.remote = remote.NewStorage(db.logger, db.registry, db.startTime,
 		db.opts.Path, flush, readyManager{db}, false)
-	db.fanout = storage.NewFanout(db.logger, roomy{db.local, db.opts.Path, db.opts.ReserveBytes}, db.remote)
+	db.fanout = storage.NewFanout(db.logger, newRoomy(db.local, db.opts), db.remote)
 	db.local.SetWriteNotified(db.remote)
 	return nil
 }

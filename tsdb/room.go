@@ -3,6 +3,8 @@ package tsdb
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/alecthomas/units"
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -21,6 +23,15 @@ type roomy struct {
 	*promtsdb.DB
 	dir     string
 	reserve uint64
+	// enough is when there was last known to be room, in nanoseconds since 1970.
+	enough *atomic.Int64
+}
+
+// roomFor is how long room that was there is taken to be there: each rule that is evaluated begins a transaction.
+const roomFor = 100 * time.Millisecond
+
+func newRoomy(db *promtsdb.DB, o Options) roomy {
+	return roomy{DB: db, dir: o.Path, reserve: o.ReserveBytes, enough: new(atomic.Int64)}
 }
 
 // Appender begins a transaction.
@@ -40,8 +51,13 @@ func (s roomy) AppenderV2(ctx context.Context) storage.AppenderV2 {
 }
 
 func (s roomy) room(ctx context.Context) error {
+	now, last := time.Now().UnixNano(), s.enough.Load()
+	if now >= last && now < last+int64(roomFor) { // not when the clock was set back
+		return nil
+	}
 	u, err := disk.UsageWithContext(ctx, s.dir)
 	if err != nil || u.Free >= s.reserve {
+		s.enough.Store(now)
 		return nil //nolint:nilerr // Where nobody knows, writing tells.
 	}
 	return fmt.Errorf("the disk of data folder %s is full: %s are left, and nothing is stored below %s",
