@@ -230,7 +230,8 @@ func TestPageZoomsByDragging(t *testing.T) {
 func TestPageReadsOutTheCursor(t *testing.T) {
 	b := browsertest.Open(t, 1440)
 	b.Navigate(servePage(t, &fakeAPI{}))
-	b.Until(allReady)
+	// What fires is announced in the same place, and might come after the reading.
+	b.Until(allReady + ` && document.querySelector('[data-alerts]').dataset.alerts === 'firing'`)
 	browsertest.Eval[bool](b, `(document.querySelector('.plot').focus(), true)`)
 	require.NoError(t, chromedp.Do(b.Context, chromedp.KeyEvent(kb.ArrowLeft)))
 	b.Until(`document.querySelectorAll('[data-cursor]').length === 6`)
