@@ -2,19 +2,12 @@ package alertmanager
 
 import (
 	"bytes"
-	"encoding/json"
-	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/nflog/nflogpb"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
@@ -28,23 +21,12 @@ import (
 // all the same: nothing is told again and again, and what fires anew is told.
 func TestNotifiedWhenTheClockWasAhead(t *testing.T) {
 	t.Parallel()
-	got := make(chan string, 100)
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		var m struct{ Status string }
-		body, _ := io.ReadAll(r.Body)
-		_ = json.Unmarshal(body, &m)
-		got <- m.Status
-	}))
-	defer s.Close()
-	c, err := config.Load(`
-route: {receiver: hook, group_by: [alertname], group_wait: 1ms, group_interval: 20ms}
-receivers: [{name: hook, webhook_configs: [{url: '` + s.URL + `'}]}]
-`)
-	require.NoError(t, err)
+	hook := newStatusHook(t)
+	o := hook.options(t, "20ms")
 	ahead := time.Now().Add(2 * time.Hour)
 	set := model.LabelSet{"alertname": "A"}
 	var file bytes.Buffer
-	_, err = protodelim.MarshalTo(&file, &nflogpb.MeshEntry{
+	_, err := protodelim.MarshalTo(&file, &nflogpb.MeshEntry{
 		Entry: &nflogpb.Entry{
 			Receiver: &nflogpb.Receiver{GroupName: "hook", Integration: "webhook"}, GroupKey: []byte(`{}:{alertname="A"}`),
 			Timestamp: timestamppb.New(ahead), FiringAlerts: []uint64{alertHash(set)},
@@ -52,22 +34,15 @@ receivers: [{name: hook, webhook_configs: [{url: '` + s.URL + `'}]}]
 		ExpiresAt: timestamppb.New(ahead.Add(time.Hour)),
 	})
 	require.NoError(t, err)
-	o := DefaultOptions()
-	o.Path, o.Config = t.TempDir(), c
 	require.NoError(t, os.WriteFile(filepath.Join(o.Path, nflogFile), file.Bytes(), 0o600))
-	start := func() *Alertmanager {
-		am, err := Open(o, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
-		require.NoError(t, err)
-		return am
-	}
-	am := start()
+	am := openQuietly(t, o)
 	send := func(name string, ends time.Time) {
 		am.Send(&notifier.Alert{Labels: labels.FromStrings("alertname", "A", "n", name), StartsAt: time.Now().Add(-time.Second), EndsAt: ends})
 	}
 	told := func(status string) {
 		t.Helper()
 		select {
-		case s := <-got:
+		case s := <-hook.got:
 			require.Equal(t, status, s)
 		case <-time.After(20 * time.Second):
 			require.FailNow(t, "nobody was told", status)
@@ -83,12 +58,12 @@ receivers: [{name: hook, webhook_configs: [{url: '` + s.URL + `'}]}]
 	send("more", hour)
 	told("firing")
 	require.NoError(t, am.Close())
-	require.Empty(t, got)
+	require.Empty(t, hook.got)
 
-	am = start()
+	am = openQuietly(t, o)
 	send("", hour)
 	send("more", time.Now())
 	told("firing")
 	require.NoError(t, am.Close())
-	require.Empty(t, got, "a restart knows all of it")
+	require.Empty(t, hook.got, "a restart knows all of it")
 }

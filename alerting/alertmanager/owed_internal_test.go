@@ -2,21 +2,14 @@ package alertmanager
 
 import (
 	"encoding/json"
-	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
-	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/nflog/nflogpb"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -31,38 +24,16 @@ func TestResolvedIsOwed(t *testing.T) {
 	for name, restart := range map[string]bool{"reload": false, "restart": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var down atomic.Bool
-			got := make(chan string, 100)
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if down.Load() {
-					w.WriteHeader(http.StatusNotFound)
-					return
-				}
-				var m struct{ Status string }
-				body, _ := io.ReadAll(r.Body)
-				_ = json.Unmarshal(body, &m)
-				got <- m.Status
-			}))
-			defer s.Close()
-			c, err := config.Load(`
-route: {receiver: hook, group_by: [alertname], group_wait: 1ms, group_interval: 1h}
-receivers: [{name: hook, webhook_configs: [{url: '` + s.URL + `'}]}]
-`)
-			require.NoError(t, err)
-			o := DefaultOptions()
-			o.Path, o.Config, o.MaintenanceInterval = t.TempDir(), c, 20*time.Millisecond
-			start := func() *Alertmanager {
-				am, err := Open(o, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
-				require.NoError(t, err)
-				return am
-			}
-			am := start()
+			hook := newStatusHook(t)
+			o := hook.options(t, "1h")
+			o.MaintenanceInterval = 20 * time.Millisecond
+			am := openQuietly(t, o)
 			defer func() { require.NoError(t, am.Close()) }()
 			set := labels.FromStrings("alertname", "A")
 			now := time.Now()
 			am.Send(&notifier.Alert{Labels: set, StartsAt: now, EndsAt: now.Add(time.Hour)})
-			require.Equal(t, "firing", <-got)
-			down.Store(true)
+			require.Equal(t, "firing", <-hook.got)
+			hook.down.Store(true)
 			am.Send(&notifier.Alert{Labels: set, StartsAt: now, EndsAt: time.Now()})
 			fp := model.LabelSet{"alertname": "A"}.Fingerprint()
 			gone := func() bool {
@@ -70,18 +41,18 @@ receivers: [{name: hook, webhook_configs: [{url: '` + s.URL + `'}]}]
 				return err != nil
 			}
 			require.Eventually(t, gone, 10*time.Second, time.Millisecond)
-			down.Store(false)
+			hook.down.Store(false)
 			again := func() {
 				if !restart {
-					require.NoError(t, am.Reload(c))
+					require.NoError(t, am.Reload(o.Config))
 					return
 				}
 				require.NoError(t, am.Close())
-				am = start()
+				am = openQuietly(t, o)
 			}
 			again()
 			select {
-			case status := <-got:
+			case status := <-hook.got:
 				require.Equal(t, "resolved", status)
 			case <-time.After(10 * time.Second):
 				require.FailNow(t, "the end of the alert was never told")
@@ -92,7 +63,7 @@ receivers: [{name: hook, webhook_configs: [{url: '` + s.URL + `'}]}]
 			}, 10*time.Second, time.Millisecond)
 			require.Eventually(t, gone, 10*time.Second, time.Millisecond)
 			again()
-			require.Empty(t, got, "and told once")
+			require.Empty(t, hook.got, "and told once")
 		})
 	}
 }
