@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
 // house is a storage on disk and a manager over it, under test time.
@@ -143,7 +144,7 @@ func (h *house) states() []string {
 }
 
 func TestForStates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := enter(t, t.TempDir())
 		defer func() { h.stop() }()
 		close(h.ready)
@@ -189,7 +190,7 @@ func TestPendingSurvivesRestart(t *testing.T) {
 		{"too long ago", 4 * time.Minute, 2 * time.Hour, 2 * time.Minute, rules.StatePending},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				dir := t.TempDir()
 				var requests, errs float64
 				h := enter(t, dir)
@@ -212,7 +213,7 @@ func TestPendingSurvivesRestart(t *testing.T) {
 }
 
 func TestWaitsForTheFirstScrape(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := enter(t, t.TempDir())
 		defer func() { h.stop() }()
 		time.Sleep(time.Hour) // Test time.
@@ -275,7 +276,7 @@ func TestLife(t *testing.T) {
 
 // TestCloseCancels is about an evaluation that does not end by itself.
 func TestCloseCancels(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		asked := make(chan struct{}, 10)
 		m, err := alerting.New(alerting.DefaultOptions(), alerting.Storage{
 			Query: func(ctx context.Context, _ string, _ time.Time) (promql.Vector, error) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
 // failing writes a rule file with an alert like HancockHighErrorRate, whose summary tells of the outside.
@@ -78,7 +78,7 @@ func TestReloadKeepsClocks(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				failing(t, file, "5m", "Failing")
 				h := enter(t, t.TempDir())
 				defer func() { h.stop() }()
@@ -107,7 +107,7 @@ func TestReloadKeepsClocks(t *testing.T) {
 }
 
 func TestReloadOutside(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "extra.yml")
 		failing(t, file, "0s", "Failing")
 		h := enter(t, t.TempDir())
@@ -134,7 +134,7 @@ func TestReloadOutside(t *testing.T) {
 }
 
 func TestReloadBad(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "extra.yml")
 		failing(t, file, "0s", "Failing")
@@ -170,7 +170,7 @@ func TestReloadBad(t *testing.T) {
 
 // TestReloadForgets is about a rule that goes: its series ends, and a rule of another name takes its file.
 func TestReloadForgets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "extra.yml")
 		failing(t, file, "0s", "Before")
 		h := enter(t, t.TempDir())

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
 // TestSlowRule has one group whose rule takes four times its interval. The
@@ -29,7 +30,7 @@ groups:
   - name: quick
     rules: [{alert: Quick, expr: quick}]
 `), 0o600))
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		o := alerting.DefaultOptions()
 		o.BuiltinRules, o.RuleFiles = false, []string{file}
 		quick := 0

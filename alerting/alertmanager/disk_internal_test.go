@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
 func openInternal(t *testing.T, path string) *Alertmanager {
@@ -63,7 +65,7 @@ func TestSilenceThatCannotBeWritten(t *testing.T) {
 // its time is up is noticed.
 func TestStoreUnderFakeTime(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		am := openInternal(t, dir)
 		path := filepath.Join(dir, alertsFile)
 		has := func() (ended int) {

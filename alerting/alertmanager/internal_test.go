@@ -26,6 +26,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
 func TestScrub(t *testing.T) {
@@ -298,7 +300,7 @@ func TestBrokenNotifiers(t *testing.T) {
 		require.EqualError(t, err, hidden)
 	})
 	t.Run("hangs", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			end := make(chan struct{})
 			r := record(io.Discard, func(context.Context) (bool, error) { <-end; return false, nil })
 			start := time.Now()
@@ -317,7 +319,7 @@ func TestBrokenNotifiers(t *testing.T) {
 		})
 	})
 	t.Run("outlives a cancellation", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			for patience, want := range map[time.Duration]error{time.Second: nil, 10 * time.Second: context.Canceled} {
 				r := record(io.Discard, func(ctx context.Context) (bool, error) {
 					select {
@@ -339,7 +341,7 @@ func TestBrokenNotifiers(t *testing.T) {
 		})
 	})
 	t.Run("ends with the flush", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			r := record(io.Discard, func(ctx context.Context) (bool, error) { <-ctx.Done(); return true, ctx.Err() })
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
 // A receiver that is down for longer than ended alerts are kept is told of the
@@ -72,7 +74,7 @@ func TestResolvedIsOwed(t *testing.T) {
 // what could not be written is written when there is room.
 func TestSavingIsTriedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "am")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		am := openInternal(t, dir)
 		require.NoError(t, os.Rename(dir, dir+".gone"))
 		am.nflogJournal.file.Close() // the next append fails
@@ -100,7 +102,7 @@ func TestSavingIsTriedAgain(t *testing.T) {
 // Who posts an alert may give it an end that is far away, and change it.
 func TestChangedEndIsSaved(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		am := openInternal(t, dir)
 		begun := time.Now()
 		put := func(end time.Duration) {

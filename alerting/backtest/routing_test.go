@@ -31,6 +31,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/alerting/backtest"
+	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
 // recorder is an integration of a real Alertmanager that keeps what it is told.
@@ -82,7 +83,7 @@ func message(at time.Time, receiver, integration string, group map[string]string
 func told(t *testing.T, cfg *config.Config, all []sent, d time.Duration) []string {
 	t.Helper()
 	out := &messages{}
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(t0())) // Test time.
 		reg, logger := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 		alerts, err := mem.NewAlerts(t.Context(), 30*time.Minute, 0, nil, logger, eventrecorder.Recorder{}, reg, nil)
