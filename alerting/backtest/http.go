@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,8 +16,12 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Path is where a backtest is asked for.
-const Path = "/api/hancock/rules/backtest"
+const (
+	// Path is where a backtest is asked for.
+	Path = "/api/hancock/rules/backtest"
+	// MaxFileName is how long the name of a text may be, in bytes: each alert in the report has it.
+	MaxFileName = 255
+)
 
 const (
 	// maxBody is the size of a request, of which the rules are the most.
@@ -48,7 +53,9 @@ func (h *Handler) Register(e *echo.Echo) { e.POST(Path, h.serve) }
 type body struct {
 	// Rules is the text of a rule file; without it the loaded rules are replayed.
 	Rules *string `json:"rules"`
-	Rule  string  `json:"rule"`
+	// File is what the text is called in errors and in the report.
+	File string `json:"file"`
+	Rule string `json:"rule"`
 	// From and To are times, or durations before now; To is now if it is empty.
 	From string `json:"from"`
 	To   string `json:"to"`
@@ -98,8 +105,11 @@ func (h *Handler) read(c echo.Context) (Request, error) {
 	if req.From, req.To, err = Period(b.From, b.To, time.Now()); err != nil {
 		return Request{}, echo.NewHTTPError(http.StatusBadRequest, err.Error())
 	}
+	if len(b.File) > MaxFileName {
+		return Request{}, echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("file: a name of %d bytes, %d are the limit", len(b.File), MaxFileName))
+	}
 	if b.Rules != nil {
-		req.Files = []File{{Name: "rules", Text: *b.Rules}}
+		req.Files = []File{{Name: cmp.Or(b.File, "rules"), Text: *b.Rules}}
 	}
 	return req, nil
 }
@@ -110,7 +120,7 @@ func parseBody(text []byte) (body, error) {
 	d := json.NewDecoder(strings.NewReader(string(text)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&b); err != nil {
-		return b, fmt.Errorf("the request is not as it should be: %w; it is {\"rules\": text, \"from\": \"7d\", \"to\": …, \"rule\": name}", err)
+		return b, fmt.Errorf("the request is not as it should be: %w; it is {\"rules\": text, \"file\": name, \"from\": \"7d\", \"to\": …, \"rule\": name}", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return b, errors.New("there is more than one JSON value in the request")

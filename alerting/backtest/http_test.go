@@ -98,6 +98,8 @@ route: {receiver: one, group_wait: 20s}
 		{"wrong expression", question("groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up ==\n"), 422, "rules:5:11: "},
 		{"wrong template", question("groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up\n    annotations: {a: '{{ nope }}'}\n"), 422, "rules:4"},
 		{"wrong duration", question("groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up\n    for: long\n"), 422, "rules:6: "},
+		{"of a file", strings.Replace(question("groups:\n- name: a\n  rulez: []\n"), "{", `{"file": "new/x.yml", `, 1), 422, "new/x.yml:3: "},
+		{"of a long name", strings.Replace(question(downRule), "{", `{"file": "`+strings.Repeat("x", 256)+`", `, 1), 400, "255 are the limit"},
 		{"unknown key", question("groups:\n- name: a\n  rulez: []\n"), 422, "rules:3: "},
 		{"no YAML", question("\t"), 422, "rules"},
 		{"too large", question(strings.Repeat("#", 1<<20)), 413, "larger than"},

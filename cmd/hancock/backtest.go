@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/cyberviser/hancock/alerting/backtest"
@@ -20,6 +21,7 @@ type backtestCommand struct {
 	file    string
 	request struct {
 		Rules *string `json:"rules,omitempty"`
+		File  string  `json:"file,omitempty"`
 		From  string  `json:"from"`
 		To    string  `json:"to,omitempty"`
 	}
@@ -41,7 +43,10 @@ func replay(ctx context.Context, inv invocation, stdout, progress io.Writer) err
 			return usageError{fmt.Errorf("%s is larger than %s", command.file, config.Bytes(maxRules))}
 		}
 		text := string(rules)
-		command.request.Rules = &text
+		command.request.Rules, command.request.File = &text, command.file
+		if len(command.file) > backtest.MaxFileName {
+			command.request.File = filepath.Base(command.file)
+		}
 	}
 	resp, err := inv.call(ctx, backtest.Path, command.request, http.Header{"Accept": {"text/event-stream"}})
 	if err != nil {

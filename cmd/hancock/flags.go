@@ -74,6 +74,9 @@ func parseCommandLine(args []string, getenv func(string) string, out io.Writer) 
 	}
 	inv, err := parseFlags(args, cfg, out)
 	inv.configFile = path
+	if first.command != "demo" { // which asks a model of its own
+		inv.config.Warnings = append(inv.config.Warnings, missingKey(inv.config.Agent)...)
+	}
 	return inv, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -315,7 +316,7 @@ func TestCommandsOfAlerting(t *testing.T) {
 	require.NoError(t, os.WriteFile(edited, []byte("groups: [{name: g, rules: [{alert: A, expr: '('}]}]"), 0o600))
 	status, _, errs = hancock("backtest", "--from=1h", edited)
 	require.Equal(t, 1, status)
-	require.Contains(t, errs, "parse error")
+	require.Regexp(t, regexp.QuoteMeta(edited)+`:1:\d+: .*parse error`, errs)
 	status, _, errs = hancock("backtest", "/dev/zero")
 	require.Equal(t, 2, status)
 	require.Contains(t, errs, "/dev/zero is larger than 1MiB")

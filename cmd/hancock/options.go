@@ -184,6 +184,23 @@ func endpoint(e config.Endpoint) llm.Endpoint {
 	}
 }
 
+// missingKey warns of a service that answers nobody without a key, and none is set. Other servers with its API may need none.
+func missingKey(a config.Agent) []string {
+	defaults := llm.DefaultOptions()
+	for _, service := range []struct {
+		name, url, variable string
+		set                 config.Endpoint
+	}{
+		{llm.NVIDIA, defaults.NVIDIA.BaseURL, "NVIDIA_API_KEY", a.NVIDIA},
+		{llm.OpenAI, defaults.OpenAI.BaseURL, "OPENAI_API_KEY", a.OpenAI},
+	} {
+		if a.Backend == service.name && service.set.BaseURL == service.url && service.set.APIKey == "" {
+			return []string{fmt.Sprintf("agent.%s.api_key is not set, and %s refuses every request without; set %s", service.name, service.url, service.variable)}
+		}
+	}
+	return nil
+}
+
 // parsePrefix reads an address range, or a single address.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "/") {
