@@ -51,8 +51,8 @@ func (l *lockedBuffer) String() string {
 func options(t testing.TB) tsdb.Options {
 	o := tsdb.DefaultOptions()
 	o.Path = t.TempDir()
-	o.ScrapeInterval = 100 * time.Millisecond
-	o.ScrapeTimeout = 100 * time.Millisecond
+	o.ScrapeInterval = time.Second
+	o.ScrapeTimeout = time.Second
 	o.FlushTimeout = 100 * time.Millisecond
 	return o
 }

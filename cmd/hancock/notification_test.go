@@ -154,10 +154,9 @@ func TestNotification(t *testing.T) {
 	require.Len(t, phone.got("firing"), 1)
 	p.eventually("the end is stored", func() bool {
 		_, body = p.get("/api/hancock/alerts/history?alert=Switch")
-		return strings.Contains(body, `"ended_at"`)
+		return strings.Contains(body, `"ended_at"`) && strings.Contains(body, `"status":"resolved","outcome":"ok"`)
 	})
 	require.Contains(t, body, `"status":"firing","outcome":"ok"`)
-	require.Contains(t, body, `"status":"resolved","outcome":"ok"`)
 	require.NotContains(t, p.stop(), "DATA RACE")
 }
 
