@@ -93,7 +93,7 @@ func TestTestNotification(t *testing.T) {
 	require.Eventually(t, func() bool {
 		r, err := am.Test(t.Context(), alertmanager.TestRequest{}) // reaches nobody
 		return err == nil && len(r.Routes[0].InhibitedBy) == 1
-	}, 5*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	r, err := am.Test(t.Context(), alertmanager.TestRequest{Labels: map[string]string{"severity": "critical"}, Resolve: true})
 	require.NoError(t, err)
 	require.True(t, r.Notifies)

@@ -44,7 +44,7 @@ func TestAttemptsFitIntoALine(t *testing.T) {
 	}
 	am.Send(firing(pairs...))
 	h.next(t)
-	require.Eventually(t, func() bool { return len(l.attempts(t)) == 1 }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(l.attempts(t)) == 1 }, patience, 5*time.Millisecond)
 	a := l.attempts(t)[0]
 	require.Equal(t, "Huge", a.Alerts[0].Labels["alertname"])
 	require.Equal(t, "Huge", a.GroupLabels["alertname"])
@@ -88,7 +88,7 @@ func TestAPITakesSoManyAndNoMore(t *testing.T) {
 	am.Send(firing("alertname", "Rule"))
 	require.Eventually(t, func() bool {
 		return strings.Contains(call(am, http.MethodGet, "/api/v2/alerts", "").Body.String(), "Rule")
-	}, 5*time.Second, 5*time.Millisecond, "what the rules find is taken in any case")
+	}, patience, 5*time.Millisecond, "what the rules find is taken in any case")
 
 	w := call(am, http.MethodPost, "/api/v2/alerts", "["+strings.Repeat(`{"labels":{}},`, 70_000)+`{"labels":{}}]`)
 	require.Equal(t, http.StatusBadRequest, w.Code)

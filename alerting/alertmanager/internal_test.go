@@ -110,6 +110,18 @@ func TestInbox(t *testing.T) {
 	b.flush(func(a []*alert.Alert) { got = a })
 	require.Len(t, got, 1, "what a rule makes is shortened, not lost")
 	require.LessOrEqual(t, len(got[0].Labels["x"]), maxLabelBytes)
+	// The rules do not wait for those who take alerts in.
+	taking, end, taken := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	add("alertname", "before")
+	go func() {
+		defer close(taken)
+		b.flush(func([]*alert.Alert) { close(taking); <-end })
+	}()
+	<-taking
+	add("alertname", "meanwhile")
+	require.Len(t, b.order, 1)
+	close(end)
+	<-taken
 	b.close(func([]*alert.Alert) {})
 	add("alertname", "late")
 	require.Empty(t, b.order)

@@ -47,8 +47,9 @@ func TestManyGroupsThroughOneIntegration(t *testing.T) {
 			for range maxTries {
 				groups.Go(func() {
 					<-begin
-					_, err := integration.Notify(notify.WithGroupKey(t.Context(), "group"), a)
-					require.NoError(t, err)
+					if _, err := integration.Notify(notify.WithGroupKey(t.Context(), "group"), a); err != nil {
+						t.Error(err)
+					}
 				})
 			}
 			close(begin)

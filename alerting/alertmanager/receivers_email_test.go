@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"mime"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -173,21 +174,25 @@ func TestReceiversEmailServerThatHangs(t *testing.T) {
 			t.Parallel()
 			address, accepted := silent(t)
 			other := newReceiver(t)
-			s := newStation(t, mailTo(quickly, address, mailPassword, test.more+`
+			s := newStation(t, mailTo(once, address, mailPassword, test.more+`
   webhook_configs:
   - url: `+other.URL), func(o *alertmanager.Options) { o.AttemptTimeout = time.Second })
 			s.Send(alertOf("HancockDown", "critical"))
 			next(t, accepted)
 			other.next(t)
-			for try := range 2 {
-				a := s.attempt(t, "a try that ended", func(a alertmanager.Attempt) bool { return a.Kind == "email" && a.Try == try+1 })
-				require.Equal(t, "failed", a.Outcome)
-				require.Contains(t, a.Error, "deadline")
-				require.True(t, a.Retry)
-			}
+			tries := 0
+			a := s.attempt(t, "the second try that ended", func(a alertmanager.Attempt) bool {
+				// One whose time is up before there is a connection says so in other words.
+				if a.Kind == "email" && strings.Contains(a.Error, "deadline") {
+					tries++
+				}
+				return tries == 2
+			})
+			require.Equal(t, "failed", a.Outcome)
+			require.True(t, a.Retry)
 			start := time.Now()
 			require.NoError(t, s.Close())
-			require.Less(t, time.Since(start), 10*time.Second)
+			require.Less(t, time.Since(start), patience, "the notification would go on for an hour")
 		})
 	}
 }

@@ -80,14 +80,13 @@ func TestReceiversSecretsAreNotShown(t *testing.T) {
 		_, _ = w.Write([]byte(`{"message":"no","errors":["` + r.URL.String() + " " + routing + " " + r.Header.Get("Authorization") + " " + password + `"]}`))
 	}))
 	t.Cleanup(echo.Close)
-	down := closed(t)
 	withUser := func(address string) string {
 		return strings.Replace(address, "http://", "http://"+user+":"+password+"@", 1) + "/services/" + inPath + "?key=" + inQuery
 	}
 	for _, test := range []struct{ name, address string }{
 		{"a receiver that repeats them", echo.URL},
-		{"a receiver that is down", down},
-		{"a receiver that does not resolve", "http://hancock.invalid"},
+		{"a receiver that is down", refusing},
+		{"a receiver that does not resolve", nameless},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

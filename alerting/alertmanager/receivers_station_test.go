@@ -22,8 +22,14 @@ import (
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 )
 
-// patience is how long a test waits for something that must come.
-const patience = 20 * time.Second
+// patience is how long a test waits for something that must come: on a busy machine that may take a while.
+const patience = time.Minute
+
+// What cannot be reached, whatever else is going on: no system gives port 1 to somebody who asks for any, and of a name
+// with a label that is too long no server is asked.
+const refusing = "http://127.0.0.1:1"
+
+var nameless = "http://" + strings.Repeat("x", 64) + ".invalid"
 
 // quickly is a route whose groups are told at once and told again of every
 // change after a moment; a failed notification is tried again as a new one.

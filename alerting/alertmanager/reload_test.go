@@ -43,7 +43,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	const alerts, reloads = 300, 20
 	h := newHook(t)
 	text := quick(h.URL)
-	am, _ := open(t, t.TempDir(), text)
+	// What is sent when a reload comes is not given up, however long it takes: it would be told again.
+	am, _ := open(t, t.TempDir(), text, func(o *alertmanager.Options) { o.CloseTimeout = patience })
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		pace := time.NewTicker(2 * time.Millisecond) // a stream, not a heap
