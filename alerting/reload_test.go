@@ -278,7 +278,7 @@ func TestReloadWhileItRuns(t *testing.T) {
 			}
 		}
 		return false
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.NoError(t, m.Close())
 	close(stop)
 	busy.Wait()

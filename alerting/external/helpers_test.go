@@ -113,14 +113,15 @@ func section(t testing.TB, text string) *config.AlertingConfig {
 	return &cfg.AlertingConfig
 }
 
-// to is a section that sends to these addresses.
+// to is a section that sends to these addresses. None of them is given up before the test is.
 func to(t testing.TB, addresses ...string) *config.AlertingConfig {
-	return section(t, "alertmanagers:\n- static_configs:\n  - targets: ['"+strings.Join(addresses, "', '")+"']\n")
+	return section(t, "alertmanagers:\n- timeout: 5m\n  static_configs:\n  - targets: ['"+strings.Join(addresses, "', '")+"']\n")
 }
 
 func with(cfg *config.AlertingConfig) external.Options {
 	o := external.DefaultOptions()
 	o.Config = cfg
+	o.DrainTimeout = patience
 	return o
 }
 
@@ -171,10 +172,13 @@ func (f *forwarding) close() time.Duration {
 	return time.Since(start)
 }
 
+// patience is how long a test waits for what must come: on a busy machine that may take a while.
+const patience = time.Minute
+
 // until waits for what must come true.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	require.Eventually(t, is, 10*time.Second, 2*time.Millisecond, what)
+	require.Eventually(t, is, patience, 2*time.Millisecond, what)
 }
 
 // known waits until so many Alertmanagers are.

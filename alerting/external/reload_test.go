@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
@@ -121,6 +120,6 @@ func TestReloadWhileItSends(t *testing.T) {
 	}
 	busy.Wait()
 	f.known(1)
-	require.Less(t, f.close(), 5*time.Second)
+	f.close()
 	require.Len(t, append(one.names(), two.names()...), senders*each)
 }

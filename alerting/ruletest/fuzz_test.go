@@ -31,7 +31,7 @@ func FuzzFile(f *testing.F) {
 		}
 		path := filepath.Join(t.TempDir(), "test.yml")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var out bytes.Buffer
 		err := ruletest.Run(ctx, &out, []string{path}, o)
