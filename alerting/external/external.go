@@ -77,6 +77,7 @@ type Forwarder struct {
 	mtx sync.Mutex
 	// to is where alerts go once the Alertmanagers are known; until then, and during a reload, they are held.
 	to       *notifier.Manager
+	queued   time.Time // When it last got some.
 	held     []*notifier.Alert
 	capacity int // Of held; 0 when nobody wants them.
 	lost     int // Of held, for lack of room.
@@ -109,6 +110,7 @@ func (f *Forwarder) Send(alerts ...*notifier.Alert) {
 	defer f.mtx.Unlock()
 	if f.to != nil {
 		f.to.Send(alerts...)
+		f.queued = time.Now()
 		return
 	}
 	f.held = append(f.held, alerts...)
@@ -137,6 +139,7 @@ func (f *Forwarder) pass(n *notifier.Manager) {
 	f.held, f.lost, f.to = nil, 0, n
 	if len(held) > 0 {
 		n.Send(held...)
+		f.queued = time.Now()
 	}
 	f.mtx.Unlock()
 	if lost > 0 {
@@ -191,7 +194,10 @@ func (f *Forwarder) stop() {
 	}
 	f.hold(f.opts)
 	if f.running != nil {
-		f.running.drain(f.opts.DrainTimeout)
+		f.mtx.Lock()
+		queued := f.queued
+		f.mtx.Unlock()
+		f.running.drain(queued, f.opts.DrainTimeout)
 		f.running = nil
 	}
 }

@@ -102,6 +102,7 @@ alertmanagers:
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			am, dir := newReceiver(t), t.TempDir()
 			found := fmt.Sprintf(`[{"targets": [%q]}]`, am.address())
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "am.json"), []byte(found), 0o600))
@@ -177,6 +178,7 @@ func TestBadAlertmanagers(t *testing.T) {
 		{"is not there", func(*testing.T, *receiver) string { return strings.Repeat("x", 64) + ".invalid:9093" }, "no such host", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			well, ill := newReceiver(t), newReceiver(t)
 			o := with(to(t, well.address(), tt.spoil(t, ill)))
 			o.DrainTimeout = 100 * time.Millisecond
@@ -225,7 +227,7 @@ func TestQueueIsBounded(t *testing.T) {
 
 // TestCloseDrains sends right before the end, when nobody has taken anything from a queue yet.
 func TestCloseDrains(t *testing.T) {
-	for range 10 {
+	for range 3 {
 		am := newReceiver(t)
 		f := open(t, with(to(t, am.address())))
 		f.known(1)

@@ -17,10 +17,12 @@ import (
 )
 
 const (
-	// look is how often a stop looks whether everything was sent, and looks how often it must have been so. A sender
-	// that has just taken alerts from its queue is seen nowhere until it sends them.
-	look  = 5 * time.Millisecond
-	looks = 10
+	// look is how often a stop looks whether everything was sent.
+	look = 5 * time.Millisecond
+	// settled is how long after the last alerts were queued, or the last request ended, nothing may have happened to say
+	// so: a sender that has taken alerts from its queue is seen nowhere until it sends them, and on a busy machine it may
+	// have to wait for its turn.
+	settled = time.Second
 )
 
 // pipeline is discovery and sending by one configuration.
@@ -140,22 +142,18 @@ func (p *pipeline) endDiscovery() {
 	p.discovers.Wait()
 }
 
-// drain waits until what is queued was sent, for timeout at the most, and ends the sending. Nobody may send any more.
-func (p *pipeline) drain(timeout time.Duration) {
+// drain waits until what is queued, the last of it at the time queued, was sent, for timeout at the most, and ends the
+// sending. Nobody may send any more.
+func (p *pipeline) drain(queued time.Time, timeout time.Duration) {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	for idle := 0; idle < looks; {
-		if p.waiting() == 0 && p.requests.none() {
-			idle++
-		} else {
-			idle = 0
-		}
+	for over := false; !over && (time.Since(queued) < settled || !p.requests.settled() || p.waiting() > 0); {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			idle = looks
+			over = true
 		}
 	}
 	p.notifier.Stop()

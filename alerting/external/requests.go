@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // maxAnswer is how much of an answer is read so that its connection can be used again.
@@ -19,6 +20,7 @@ type requests struct {
 	mtx     sync.Mutex
 	ended   bool
 	count   int
+	last    time.Time // When one ended.
 	clients map[*http.Client]struct{}
 	running sync.WaitGroup
 }
@@ -69,13 +71,15 @@ func (r *requests) done() {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
 	r.count--
+	r.last = time.Now()
 	r.running.Done()
 }
 
-func (r *requests) none() bool {
+// settled says that none is on its way, and none has been for a while.
+func (r *requests) settled() bool {
 	r.mtx.Lock()
 	defer r.mtx.Unlock()
-	return r.count == 0
+	return r.count == 0 && time.Since(r.last) >= settled
 }
 
 // end cancels what is on its way and waits for it. Nothing begins any more.
