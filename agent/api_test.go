@@ -159,24 +159,19 @@ func TestBodiesAtTheLimit(t *testing.T) {
 	require.Equal(t, http.StatusRequestEntityTooLarge, a.post("/v1/chat", body(101)).status)
 	require.Equal(t, http.StatusOK, a.do(http.MethodPost, "/v1/chat", body(50), "Content-Type", "application/problem+json; charset=utf-8").status)
 
-	// Without a length nothing tells beforehand.
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+"/v1/chat", &endless{})
+	// Without a length nothing tells beforehand. This body has no end, and after
+	// more than net/http takes behind the answer it stalls: a client that goes on
+	// writing may get to see a reset instead of the answer.
+	endless, rest := io.Pipe()
+	defer rest.Close()
+	go func() { _, _ = rest.Write([]byte(body(512 << 10))) }()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+"/v1/chat", endless)
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := a.client.Do(req)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
-}
-
-// endless is a body without an end.
-type endless struct{}
-
-func (*endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
 }
 
 // TestBodyThatBreaksOff sends less than it says.
@@ -225,12 +220,12 @@ func TestBackendFailures(t *testing.T) {
 						s.timeout = 150 * time.Millisecond
 					}
 					if tc.down {
-						s.url = closedPort(t)
+						s.url = closedPort
 					}
 				})
 				start := time.Now()
 				got := a.do(http.MethodPost, "/v1/chat", fmt.Sprintf(`{"message":%q,"mode":"ioc","stream":%t}`, secretPrompt, stream), "X-Request-ID", "req-7")
-				require.Less(t, time.Since(start), 10*time.Second)
+				require.Less(t, time.Since(start), time.Minute)
 				require.Equal(t, tc.status, got.status, got.body)
 				require.Equal(t, map[string]any{"error": tc.message, "request_id": "req-7"}, got.fields(t))
 

@@ -67,6 +67,7 @@ func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	t.Helper()
 	s := settings{agent: agent.DefaultOptions(), timeout: 5 * time.Minute}
 	s.agent.RateLimit = 1_000_000
+	s.agent.Notify.DrainTimeout = time.Minute
 	for _, c := range change {
 		c(&s)
 	}
@@ -228,7 +229,7 @@ func (a *api) completed(id string) map[string]any {
 			}
 		}
 		return false
-	}, 5*time.Second, time.Millisecond)
+	}, waitFor, tick)
 	return found
 }
 
@@ -250,13 +251,9 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// closedPort is the URL of a port on which nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	server := httptest.NewServer(nil)
-	server.Close()
-	return server.URL
-}
+// closedPort is the URL of a port on which nobody listens, and which nobody is
+// given who asks for a free one.
+const closedPort = "http://127.0.0.1:1"
 
 // canceled is a context that ends when the returned function is called.
 func canceled(t *testing.T) (context.Context, context.CancelFunc) {
@@ -268,7 +265,7 @@ func canceled(t *testing.T) (context.Context, context.CancelFunc) {
 
 // How long and how often a test looks for what happens just after an answer.
 const (
-	waitFor = 5 * time.Second
+	waitFor = 30 * time.Second
 	tick    = time.Millisecond
 )
 

@@ -23,7 +23,7 @@ import (
 func TestOpenAPIHealth(t *testing.T) {
 	a := newAPI(t, llmtest.Say("ok"))
 	doc := served(t, a)
-	for url, want := range map[string]int{a.backend.URL: http.StatusOK, closedPort(t): http.StatusServiceUnavailable} {
+	for url, want := range map[string]int{a.backend.URL: http.StatusOK, closedPort: http.StatusServiceUnavailable} {
 		log := slog.New(slog.DiscardHandler)
 		lo := llm.DefaultOptions()
 		lo.Ollama = llm.Endpoint{BaseURL: url, Model: "test-model", CoderModel: "test-coder"}

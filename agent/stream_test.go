@@ -81,7 +81,7 @@ func TestStreamFailsMidway(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newAPI(t, llmtest.Midway(tc.then), func(s *settings) {
-				s.timeout = time.Second
+				s.timeout = 3 * time.Second // The beginning has to be there by then, on a busy machine, too.
 				s.fallback = llmtest.Say("too late for me")
 			})
 			got := a.do(http.MethodPost, "/v1/chat", `{"message":"hi","stream":true}`, "X-Request-ID", "req-m")
@@ -134,6 +134,10 @@ func TestClientGoesAway(t *testing.T) {
 	})
 }
 
+// clientTimeout is a short one, and still longer than a busy machine takes from
+// setting a deadline to writing.
+const clientTimeout = 2 * time.Second
+
 // A client that does not read must not hold the backend for ever.
 func TestClientDoesNotRead(t *testing.T) {
 	// Each of these takes six bytes in JSON, so that the stream is more than
@@ -144,7 +148,7 @@ func TestClientDoesNotRead(t *testing.T) {
 			c.Event(`{"choices":[{"delta":{"content":"` + piece + `"}}]}`)
 		}
 		c.Hang()
-	}, func(s *settings) { s.agent.ClientTimeout = 200 * time.Millisecond })
+	}, func(s *settings) { s.agent.ClientTimeout = clientTimeout })
 	a.open(t.Context(), `{"message":"hi","stream":true}`)
 	<-a.backend.Gone
 	require.Equal(t, "canceled", a.completed("req-s")["error"])
@@ -152,16 +156,15 @@ func TestClientDoesNotRead(t *testing.T) {
 
 // A connection goes on after a stream, also when the stream's deadline passes.
 func TestConnectionIsUsedAgain(t *testing.T) {
-	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.ClientTimeout = 300 * time.Millisecond })
+	a := newAPI(t, llmtest.Say("ok"), func(s *settings) { s.agent.ClientTimeout = clientTimeout })
 	require.Equal(t, http.StatusOK, a.post("/v1/chat", `{"message":"hi","stream":true}`).status)
-	deadline := time.NewTimer(400 * time.Millisecond)
+	deadline := time.NewTimer(clientTimeout + clientTimeout/4)
 	<-deadline.C
 	require.Equal(t, http.StatusOK, a.post("/v1/chat", `{"message":"hi"}`).status)
 }
 
 // The deadline is that of a write and not that of the pause before the next one.
 func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
-	const timeout = 300 * time.Millisecond
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			goOn := make(chan struct{})
@@ -169,13 +172,13 @@ func TestPauseLongerThanTheClientsTimeout(t *testing.T) {
 				c.Piece("one")
 				<-goOn
 				llmtest.Say("two")(c)
-			}, func(s *settings) { s.agent.ClientTimeout, s.http2 = timeout, http2 })
+			}, func(s *settings) { s.agent.ClientTimeout, s.http2 = clientTimeout, http2 })
 			res := a.open(t.Context(), `{"message":"hi","stream":true}`)
 			require.Equal(t, http2, res.ProtoMajor == 2)
 			lines := bufio.NewReader(res.Body)
 			_, err := lines.ReadString('\n')
 			require.NoError(t, err)
-			<-time.After(2 * timeout)
+			<-time.After(clientTimeout + clientTimeout/4)
 			close(goOn)
 			rest, err := io.ReadAll(lines)
 			require.NoError(t, err)

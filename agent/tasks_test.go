@@ -75,12 +75,12 @@ func TestTasks(t *testing.T) {
 			}
 			prompts[tc.path] = asked.Messages[1].Content
 
-			require.Eventually(t, func() bool {
-				return a.counters()["hancock_requests_by_endpoint{endpoint="+tc.path+"}"] == before["hancock_requests_by_endpoint{endpoint="+tc.path+"}"]+1
-			}, waitFor, tick)
+			last := "hancock_request_duration_seconds{endpoint=" + tc.path + ",method=POST,status_code=200}"
+			require.Eventually(t, func() bool { return a.counters()[last] == before[last]+1 }, waitFor, tick)
 			for _, series := range []string{
+				last,
 				"hancock_requests_by_mode{mode=" + tc.mode + "}",
-				"hancock_request_duration_seconds{endpoint=" + tc.path + ",method=POST,status_code=200}",
+				"hancock_requests_by_endpoint{endpoint=" + tc.path + "}",
 				"hancock_model_response_time_seconds{model=" + tc.model + ",operation=" + tc.mode + "}",
 			} {
 				require.Contains(t, before, series)

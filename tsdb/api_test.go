@@ -171,14 +171,13 @@ func TestAPIStates(t *testing.T) {
 
 	ready = true
 	var all sync.WaitGroup // Building it at its first use is safe from many sides.
-	for range 4 {
-		all.Go(func() {
-			code, _ := ask(t, api, "GET", "query?query=up", nil)
-			require.Equal(t, http.StatusOK, code)
-		})
+	var codes [4]int
+	for i := range codes {
+		all.Go(func() { codes[i], _ = ask(t, api, "GET", "query?query=up", nil) })
 	}
 	api.Warm()
 	all.Wait()
+	require.Equal(t, [4]int{http.StatusOK, http.StatusOK, http.StatusOK, http.StatusOK}, codes)
 
 	code, a = ask(t, api, "POST", "query", url.Values{"query": {strings.Repeat("1+", 100) + "1"}})
 	require.Equal(t, http.StatusRequestEntityTooLarge, code)

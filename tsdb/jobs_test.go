@@ -52,7 +52,7 @@ func TestOtherTargets(t *testing.T) {
 
 	o := options(t)
 	o.Prometheus = section(t, `
-global: {scrape_interval: 100ms, sample_limit: 5}
+global: {scrape_interval: 1h, scrape_timeout: 1m, sample_limit: 5}
 scrape_configs:
   - job_name: static
     metrics_path: /probe
@@ -116,6 +116,8 @@ func TestRemoteWrite(t *testing.T) {
 	r := newReceiver(t)
 	o := options(t)
 	o.FlushTimeout = 10 * time.Second
+	// What is stored wakes up the sending, and what sleeps too soundly is woken up by the next scrape.
+	o.ScrapeInterval, o.ScrapeTimeout = time.Second, time.Second
 	o.Prometheus = section(t, `
 global: {external_labels: {site: a}}
 remote_write:

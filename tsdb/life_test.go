@@ -59,10 +59,9 @@ func stored(t testing.TB, db *tsdb.DB, name string, more ...string) []sample {
 
 func TestStopEndsSeries(t *testing.T) {
 	o := options(t)
-	o.ScrapeInterval, o.ScrapeTimeout = time.Hour, time.Minute // One scrape, then the markers.
 	s := open(t, o)
 	s.duration.Observe(1)
-	s.run()
+	s.run() // One scrape, then the markers.
 
 	// What rules write has the labels of the target, and must live on.
 	app := s.Appendable().Appender(t.Context())
@@ -157,7 +156,7 @@ func TestLife(t *testing.T) {
 			start := time.Now()
 			tt.do(t, s)
 			s.close()
-			require.Less(t, time.Since(start), 10*time.Second)
+			require.Less(t, time.Since(start), time.Minute)
 		})
 	}
 }
@@ -227,10 +226,8 @@ func TestTornLog(t *testing.T) {
 			s = open(t, o)
 			require.InDelta(t, 5, stored(t, s.DB, "hancock_requests_total")[0].v, 0)
 			s.run()
-			require.Eventually(t, func() bool {
-				got := stored(t, s.DB, "hancock_requests_total")
-				return got[len(got)-1].v == 0
-			}, 10*time.Second, 10*time.Millisecond, "it takes samples again")
+			got := stored(t, s.DB, "hancock_requests_total")
+			require.InDelta(t, 0, got[len(got)-1].v, 0, "it takes samples again")
 			s.close()
 			open(t, o).close() // And is whole.
 		})
@@ -273,16 +270,19 @@ func TestKilled(t *testing.T) {
 	const folder = "HANCOCK_TEST_FOLDER"
 	if path := os.Getenv(folder); path != "" {
 		o := options(t)
-		o.Path, o.ScrapeInterval, o.ScrapeTimeout = path, 20*time.Millisecond, 20*time.Millisecond
+		o.Path, o.ScrapeInterval, o.ScrapeTimeout = path, 50*time.Millisecond, 50*time.Millisecond
 		s := open(t, o)
 		s.requests.Add(1)
 		s.run()
-		for { // Until killed: each line is a promise that the sample can be found later.
-			at := s.LastScrape()
-			fmt.Printf("\nscraped %d\n", at.UnixMilli())
-			for s.LastScrape().Equal(at) {
+		var at time.Time
+		tick := time.Tick(time.Millisecond) // Who does nothing but count leaves the scrapes no time.
+		for {                               // Until killed: each line is a promise that the sample can be found later.
+			for s.LastScrape().Equal(at) { // A scrape that was not in time, the first one too, promises nothing.
 				s.requests.Inc()
+				<-tick
 			}
+			at = s.LastScrape()
+			fmt.Printf("\nscraped %d\n", at.UnixMilli())
 		}
 	}
 	path := t.TempDir()

@@ -12,7 +12,8 @@ const (
 
 // settleRemote lets remote_write read the end of the write-ahead log: its readers follow it in the background, and
 // what they have not read when they are stopped is never sent. There is no other sign of where they are than how
-// many records they have read.
+// many records they have read. They are woken up again and again: a wake-up that comes while a reader still reads is
+// lost, and without one it looks into the log only every 15 seconds.
 func (db *DB) settleRemote() {
 	if len(db.cfg.RemoteWriteConfigs) == 0 {
 		return
@@ -26,6 +27,7 @@ func (db *DB) settleRemote() {
 			return
 		case <-ticker.C:
 		}
+		db.remote.Notify()
 		before := read
 		if read = db.recordsRead(); read == before {
 			same++

@@ -51,6 +51,8 @@ type Server struct {
 	// requests is above the contexts of all requests; cutOff ends them.
 	requests context.Context
 	cutOff   context.CancelFunc
+	// goodbye is the constant, longer in tests.
+	goodbye time.Duration
 }
 
 // The states of a server, as /readyz tells them.
@@ -76,7 +78,7 @@ func Listen(ctx context.Context, opts Options) (net.Listener, error) {
 
 // New returns a server with all routes mounted. The options are valid.
 func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) *Server {
-	s := &Server{opts: opts, echo: echo.New(), log: log}
+	s := &Server{opts: opts, echo: echo.New(), log: log, goodbye: goodbye}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.requests, s.cutOff = context.WithCancel(context.Background())
 	m := newMetrics(reg)
@@ -149,7 +151,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if err != nil {
 		err = fmt.Errorf("requests still ran after %s and were cut off: %w", s.opts.ShutdownTimeout, err)
 		s.cutOff()
-		last, cancel := context.WithTimeout(context.Background(), goodbye)
+		last, cancel := context.WithTimeout(context.Background(), s.goodbye)
 		defer cancel()
 		if s.http.Shutdown(last) != nil {
 			err = errors.Join(err, s.http.Close())

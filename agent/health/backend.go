@@ -41,7 +41,6 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 		check.Detail = "answered " + ago(now, succeeded)
 		return check
 	}
-	start := time.Now()
 	ids, err := b.ListModels(ctx)
 	if err != nil {
 		hint := ""
@@ -50,7 +49,7 @@ func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
 		}
 		return Check{Status: Error, Detail: public(err) + hint, logged: err.Error() + hint}
 	}
-	check := answeredIn(time.Since(start))
+	check := answeredIn(c.deps.Now().Sub(now))
 	switch model, coder := b.Model(), b.CoderModel(); {
 	case !hasModel(b, ids, model):
 		check.Status, check.Detail = Degraded, missing(b, model)

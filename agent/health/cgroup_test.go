@@ -67,11 +67,13 @@ func TestGroupsAvailable(t *testing.T) {
 
 // This machine's own files are read without an error, whatever they say.
 func TestThisMachine(t *testing.T) {
+	before, _ := groupsAvailable(os.DirFS("/"))
 	available, err := availableMemory(t.Context())
 	require.NoError(t, err)
 	require.Positive(t, available)
-	if left, ok := groupsAvailable(os.DirFS("/")); ok {
-		require.LessOrEqual(t, available, left+(256<<20)) // it changes all the time
+	if after, ok := groupsAvailable(os.DirFS("/")); ok {
+		// It changes all the time, and others may take much of it between two looks.
+		require.LessOrEqual(t, available, max(before, after)+(256<<20))
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 func TestReasoning(t *testing.T) {
 	for name, field := range map[string]string{"Ollama": "reasoning", "NIM": "reasoning_content"} {
 		t.Run(name, func(t *testing.T) {
-			const beat = 100 * time.Millisecond
+			t.Parallel() // It waits most of the time.
+			const beat = 400 * time.Millisecond
 			server := llmtest.New(t, func(c *llmtest.Call) {
 				ticker := time.NewTicker(beat)
 				defer ticker.Stop()
@@ -29,7 +30,7 @@ func TestReasoning(t *testing.T) {
 				c.Event(`{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9}}`)
 				c.Event("[DONE]")
 			})
-			c, _ := newClient(t, options(server.URL, 5*beat))
+			c, _ := newClient(t, options(server.URL, 6*beat))
 			a, attempts, err := observed(t.Context(), c, true)
 			require.NoError(t, err, "it thought for longer than the timeout")
 			require.Equal(t, "42", a.Text)

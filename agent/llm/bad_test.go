@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +17,9 @@ import (
 	"github.com/cyberviser/hancock/agent/llm/llmtest"
 )
 
-// closedPort is the URL of a port on which nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	server := httptest.NewServer(nil)
-	server.Close()
-	return server.URL
-}
+// closedPort is the URL of a port on which nobody listens, and which nobody is
+// given who asks for a free one.
+func closedPort(*testing.T) string { return "http://127.0.0.1:1" }
 
 // talksRubbish is the URL of a server that does not speak HTTP.
 func talksRubbish(t *testing.T) string {
@@ -72,7 +67,7 @@ func TestBadBackends(t *testing.T) {
 		{name: "down", url: closedPort, kind: llm.Unavailable},
 		{name: "not HTTP", url: talksRubbish, kind: llm.BadResponse},
 		{name: "hangs before headers", reply: llmtest.Hang, timeout: impatience, kind: llm.Timeout},
-		{name: "hangs midway", reply: llmtest.Midway(llmtest.Hang), timeout: time.Second, kind: llm.Timeout, partial: "The beginning "},
+		{name: "hangs midway", reply: llmtest.Midway(llmtest.Hang), timeout: 3 * time.Second, kind: llm.Timeout, partial: "The beginning "},
 		{name: "closes before headers", reply: llmtest.Abort, kind: llm.Unavailable},
 		{name: "closes midway", reply: llmtest.Midway(llmtest.Abort), kind: llm.BadResponse, partial: "The beginning "},
 		{name: "ends midway", reply: llmtest.Midway(func(*llmtest.Call) {}), kind: llm.BadResponse, partial: "The beginning "},

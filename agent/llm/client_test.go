@@ -232,7 +232,7 @@ func TestFallback(t *testing.T) {
 
 	t.Run("a slow backend leaves the fallback its time", func(t *testing.T) {
 		ollama, cloud := llmtest.New(t, llmtest.Hang), llmtest.New(t, llmtest.Say("ok"))
-		c, _ := newClient(t, withFallback(options(ollama.URL, time.Second), cloud.URL))
+		c, _ := newClient(t, withFallback(options(ollama.URL, 3*time.Second), cloud.URL))
 		_, err := c.Chat(t.Context(), question())
 		require.NoError(t, err)
 	})
@@ -282,7 +282,7 @@ func TestReaderOfAStreamEndsTheCall(t *testing.T) {
 
 // The time that a reader takes for a piece is not the backend's.
 func TestReaderThatIsSlow(t *testing.T) {
-	const timeout = time.Second
+	const timeout = 3 * time.Second
 	goOn := make(chan struct{})
 	c, _ := newClient(t, options(llmtest.New(t, func(c *llmtest.Call) {
 		c.Piece("one ")
@@ -304,8 +304,7 @@ func TestReaderThatIsSlow(t *testing.T) {
 
 // A piece now and then keeps a stream alive beyond the timeout, but not for ever.
 func TestStreamTimeouts(t *testing.T) {
-	const tick = 100 * time.Millisecond
-	drip := func(pieces int) llmtest.Reply {
+	drip := func(pieces int, tick time.Duration) llmtest.Reply {
 		return func(c *llmtest.Call) {
 			ticker := time.NewTicker(tick)
 			defer ticker.Stop()
@@ -321,13 +320,15 @@ func TestStreamTimeouts(t *testing.T) {
 		}
 	}
 	t.Run("longer than the timeout", func(t *testing.T) {
-		c, _ := newClient(t, options(llmtest.New(t, drip(9)).URL, 6*tick))
+		const tick = 400 * time.Millisecond // A piece may be two seconds late.
+		c, _ := newClient(t, options(llmtest.New(t, drip(9, tick)).URL, 7*tick))
 		a, _, err := ask(t.Context(), c, true, question())
 		require.NoError(t, err)
 		require.Len(t, a.Text, 9)
 	})
 	t.Run("longer than ten timeouts", func(t *testing.T) {
-		c, _ := newClient(t, options(llmtest.New(t, drip(1000)).URL, 2*tick))
+		const tick = 100 * time.Millisecond
+		c, _ := newClient(t, options(llmtest.New(t, drip(1000, tick)).URL, 2*tick))
 		_, _, err := ask(t.Context(), c, true, question())
 		require.Equal(t, llm.Timeout, llm.KindOf(err))
 	})

@@ -17,7 +17,7 @@ import (
 // goes on, over HTTP/2 as well.
 func TestSilentLiveTailOverHTTP2(t *testing.T) {
 	l := NewLog(io.Discard, slog.LevelInfo)
-	l.patience = 50 * time.Millisecond
+	l.patience = 2 * time.Second // A busy machine takes its time between setting a deadline and writing.
 	e := echo.New()
 	l.Register(e)
 	server := httptest.NewUnstartedServer(e)
@@ -37,7 +37,7 @@ func TestSilentLiveTailOverHTTP2(t *testing.T) {
 
 	read := make(chan bool, 1)
 	go func() { read <- s.Scan() }()
-	require.Never(t, func() bool { return len(read) > 0 }, 4*l.patience, l.patience)
+	require.Never(t, func() bool { return len(read) > 0 }, l.patience+l.patience/2, l.patience/10)
 	l.Logger(slog.LevelInfo).Info("at last")
 	require.True(t, <-read, s.Err())
 	require.Contains(t, s.Text(), "at last")
