@@ -74,7 +74,7 @@ func Open(t *testing.T, width int64) *Browser {
 // folder meanwhile.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "browser")
+	dir, err := os.MkdirTemp("", "browser") //nolint:usetesting // See above: TempDir tries to remove it once.
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, time.Minute, 10*time.Millisecond)
