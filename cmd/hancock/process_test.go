@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +34,9 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){"hancock": main})
 }
+
+// patience is longer than anything takes on a machine that is busy with other tests.
+const patience = 3 * time.Minute
 
 // process is a running hancock.
 type process struct {
@@ -60,10 +65,35 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
+// reserve is an address on which nobody listens, and whose port nobody else is given before the test ends: another
+// test's server would get it while a process of ours is down. Who names the port may listen there: Linux lets those
+// that share addresses bind one twice, as long as one of them listens.
+func reserve(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	syscall.CloseOnExec(fd)
+	done := func() { _ = syscall.Close(fd) }
+	if runtime.GOOS == "linux" {
+		t.Cleanup(done)
+	} else {
+		defer done() // elsewhere the port has to be free
+	}
+	require.NoError(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+}
+
 // startHancock runs a hancock in dir and waits until it is ready. It is killed
-// at the end of the test if it still runs.
+// at the end of the test if it still runs. Where args name no address, it
+// listens on one that is its own until the test ends.
 func startHancock(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--web.listen-address=") }) {
+		args = append(args, "--web.listen-address="+reserve(t))
+	}
 	p := &process{t: t, log: new(safeBuffer), done: make(chan error, 1)}
 	p.cmd = exec.CommandContext(context.Background(), os.Args[0], args...)
 	p.cmd.Dir = dir
@@ -106,7 +136,7 @@ func (p *process) stop() string {
 	case err := <-p.done:
 		p.done <- err
 		require.NoError(p.t, err, p.log.String())
-	case <-time.After(2 * time.Minute):
+	case <-time.After(patience):
 		p.t.Fatalf("hancock did not stop: %s", p.log)
 	}
 	return p.log.String()
@@ -122,12 +152,12 @@ func (p *process) kill() {
 // eventually waits until condition holds.
 func (p *process) eventually(what string, condition func() bool) {
 	p.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		if time.Now().After(deadline) {
-			p.t.Fatalf("not within a minute: %s\nlog:\n%s", what, p.log)
+			p.t.Fatalf("not within %s: %s\nlog:\n%s", patience, what, p.log)
 		}
 		<-tick.C
 	}
@@ -212,12 +242,18 @@ func (p *process) vector(expr, label string) map[string]float64 {
 // Those that fail, as on a busy machine, have no samples.
 func (p *process) scrapes(n int) {
 	p.t.Helper()
+	p.grows(`sum_over_time(up{job="hancock"}[1h])`, n)
+}
+
+// grows waits until the value of a query, 0 where there is none, is n more.
+func (p *process) grows(expr string, n int) {
+	p.t.Helper()
 	count := func() float64 {
-		v, _ := p.scalar(`sum_over_time(up{job="hancock"}[1h])`)
+		v, _ := p.scalar(expr)
 		return v
 	}
 	want := count() + float64(n)
-	p.eventually(fmt.Sprintf("%d scrapes", n), func() bool { return count() >= want })
+	p.eventually(fmt.Sprintf("%d more of %s", n, expr), func() bool { return count() >= want })
 }
 
 // configure writes a hancock.yml that asks the backend at url, scrapes and

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -53,8 +52,7 @@ func TestRedacting(t *testing.T) {
 // TestLibrariesLogNoSecrets has remote storage, service discovery and the sending of alerts fail, whose lines have
 // addresses in them.
 func TestLibrariesLogNoSecrets(t *testing.T) {
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
+	gone := reserve(t)
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile(defaultConfigFile, []byte(strings.ReplaceAll(`prometheus:
   remote_write:
@@ -68,7 +66,7 @@ func TestLibrariesLogNoSecrets(t *testing.T) {
       - static_configs: [{targets: [ADDRESS]}]
         path_prefix: /s3cret/
         basic_auth: {username: hancock, password: s3cret}
-`, "ADDRESS", strings.TrimPrefix(gone.URL, "http://"))), 0o600))
+`, "ADDRESS", gone)), 0o600))
 	inv, err := parseCommandLine(nil, noEnvironment, io.Discard)
 	require.NoError(t, err)
 	opts, err := compose(inv.config)
@@ -91,11 +89,11 @@ func TestLibrariesLogNoSecrets(t *testing.T) {
 		lines := log.String()
 		return strings.Contains(lines, "Failed to send batch") && strings.Contains(lines, "Unable to refresh target groups") &&
 			strings.Contains(lines, "Error sending alerts")
-	}, time.Minute, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	stop()
 	running.Wait()
 	_ = errors.Join(outside.Close(), db.Close()) // Not everything was sent.
-	require.Contains(t, log.String(), gone.URL)
+	require.Contains(t, log.String(), "http://"+gone)
 	require.NotContains(t, log.String(), "s3cret")
 }
 

@@ -5,6 +5,7 @@ package browsertest
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -34,11 +35,12 @@ func Open(t *testing.T, width int64) *Browser {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, // tests may run as root
 		chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()),
+		chromedp.UserDataDir(folder(t)),
+		chromedp.WSURLReadTimeout(2*time.Minute), // a busy machine takes its time to start one
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 	)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
@@ -68,6 +70,18 @@ func Open(t *testing.T, width int64) *Browser {
 	return b
 }
 
+// folder is for what one browser stores. A process of it may end a little after the one that is waited for, and fill the
+// folder meanwhile.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "browser") //nolint:usetesting // See above: TempDir tries to remove it once.
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, time.Minute, 10*time.Millisecond)
+	})
+	return dir
+}
+
 // Navigate opens a page.
 func (b *Browser) Navigate(address string) {
 	b.t.Helper()
@@ -82,23 +96,26 @@ func Eval[T any](b *Browser, expression string) T {
 	return value
 }
 
-// Until waits for an expression to be true. (chromedp's own polling compiles a string in the page, which
-// the policy forbids.)
+// Until waits for an expression to be true. One that fails, as the element is not there yet, is not true yet. The page
+// has the time to ask again what was not answered in time. (chromedp's own polling compiles a string in the page,
+// which the policy forbids.)
 func (b *Browser) Until(expression string) {
 	b.t.Helper()
 	ok := Eval[bool](b, fmt.Sprintf(`(async () => {
-		for (const end = Date.now() + 30000; Date.now() < end; await new Promise((r) => setTimeout(r, 20))) {
-			if (%s) return true;
+		for (const end = Date.now() + 120000; Date.now() < end; await new Promise((r) => setTimeout(r, 20))) {
+			try {
+				if (%s) return true;
+			} catch {}
 		}
 		return false;
 	})()`, expression))
 	require.True(b.t, ok, "%s did not come true; the page says:\n%s", expression, Eval[string](b, `document.body.innerText`))
 }
 
-// Click clicks on the first element that a selector matches.
+// Click clicks on the first element that a selector matches, once there is one.
 func (b *Browser) Click(selector string) {
 	b.t.Helper()
-	Eval[bool](b, fmt.Sprintf(`(document.querySelector(%q).click(), true)`, selector))
+	b.Until(fmt.Sprintf(`(document.querySelector(%q).click(), true)`, selector))
 }
 
 // Complaints are what the console holds, without the failed requests that a test provoked.

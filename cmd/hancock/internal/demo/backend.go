@@ -102,11 +102,14 @@ func (b *Backend) URL() string { return b.url }
 // Calls is the number of completions asked for so far. It may be called at any time.
 func (b *Backend) Calls() uint64 { return b.calls.Load() }
 
-// Close ends answers under way, waits up to two seconds for their handlers, and frees the port.
+// closeTimeout is for handlers that have been told to end, on a machine that is busy.
+const closeTimeout = 10 * time.Second
+
+// Close ends answers under way, waits up to ten seconds for their handlers, and frees the port.
 // It must be called once.
 func (b *Backend) Close() error {
 	b.cancel()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	err := b.server.Shutdown(ctx)
 	if err != nil {

@@ -142,7 +142,7 @@ func TestTrafficAgainstTheProcess(t *testing.T) {
 	require.Eventually(t, func() bool {
 		got, _ = p.gather(t)
 		return got[`{__name__="hancock_requests_total"}`] >= float64(stats.Answered+stats.Refused)
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	for _, mode := range agent.Modes() {
 		require.Positive(t, got[labels.FromStrings("__name__", "hancock_requests_by_mode", "mode", mode).String()], mode)
 	}
@@ -179,7 +179,7 @@ func TestOutcomes(t *testing.T) {
 			require.Eventually(t, func() bool {
 				got, _ = p.gather(t)
 				return got[`{__name__="hancock_requests_total"}`] == 1
-			}, 10*time.Second, time.Millisecond)
+			}, time.Minute, time.Millisecond)
 			for _, s := range x.scalars {
 				if s == x.up || s == x.connections || s == x.memory {
 					continue

@@ -49,7 +49,7 @@ type evaluator struct {
 
 func newEvaluator(t *testing.T, db *tsdb.DB) evaluator {
 	engine := promql.NewEngine(promql.EngineOpts{
-		MaxSamples: 10_000_000, Timeout: time.Minute, EnableAtModifier: true, EnableNegativeOffset: true,
+		MaxSamples: 10_000_000, Timeout: 10 * time.Minute, EnableAtModifier: true, EnableNegativeOffset: true,
 		Parser: parser.NewParser(parser.Options{}),
 	})
 	t.Cleanup(func() { require.NoError(t, engine.Close()) })

@@ -3,13 +3,16 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -127,17 +130,22 @@ func TestTrafficSendsEachKindInEachMode(t *testing.T) {
 }
 
 func TestTrafficWaitsForTheServer(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	// The port is ours from the beginning, or somebody else might get it, but nobody listens yet.
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	require.NoError(t, err)
-	address := ln.Addr().String()
-	require.NoError(t, ln.Close())
+	socket := os.NewFile(uintptr(fd), "door")
+	defer socket.Close()
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
 
-	traffic, err := NewTraffic("http://"+address, fastTraffic())
+	traffic, err := NewTraffic(fmt.Sprintf("http://127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port), fastTraffic())
 	require.NoError(t, err)
 	stop := run(t, traffic)
 	require.Eventually(t, func() bool { return traffic.Stats().Unanswered >= 3 }, time.Minute, time.Millisecond)
 
-	ln, err = net.Listen("tcp", address)
+	require.NoError(t, syscall.Listen(fd, 128))
+	ln, err := net.FileListener(socket)
 	require.NoError(t, err)
 	server := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.NotFoundHandler()}}
 	server.Start()
