@@ -51,7 +51,7 @@ type services struct {
 // limit of a container.
 func (s services) begin(inv invocation) {
 	for _, warning := range inv.config.Warnings {
-		s.log.Warn("configuration", "detail", warning)
+		s.log.Warn("configuration", "detail", warning.String())
 	}
 	if _, err := memlimit.Set(); err != nil {
 		s.log.Debug("no memory limit of a container to respect", "error", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/alertmanager"
@@ -33,32 +34,56 @@ func composeAndCheck(c config.Config) (options, error) {
 	return opts, nil
 }
 
-// check tells what a start with this command line would find, without starting.
+// check reports the problems that a start with this command line would have, without starting.
 func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	opts, err := composeAndCheck(inv.config)
 	if err != nil {
 		return err
 	}
-	for _, warning := range inv.config.Warnings {
-		fmt.Fprintf(stdout, "warning: %s\n", warning)
-	}
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())
 	fmt.Fprintf(stdout, "rule files: %d, built-in rules: %t\n", len(opts.alerting.RuleFiles), opts.alerting.BuiltinRules)
-	findings, err := impossibleRules(ctx, opts.alerting.Loaded.Files, inv.config, newRegistry(), nil)
+	impossible, err := impossibleRules(ctx, opts.alerting.Loaded.Files, inv.config, newRegistry(), nil)
 	if err != nil {
 		return err
 	}
-	wrong := 0
-	for _, f := range findings {
+	var errs []error
+	warnings := 0
+	for _, f := range inspect(inv.config, opts) {
+		if f.Severity == config.Error {
+			errs = append(errs, errors.New(f.String()))
+			continue
+		}
+		fmt.Fprintln(stdout, f)
+		warnings++
+	}
+	for _, f := range impossible {
 		fmt.Fprintln(stdout, f)
 		if f.Severity == rulecheck.Warning {
-			wrong++
+			warnings++
 		}
 	}
-	if inv.strict && wrong > 0 {
-		return usageError{fmt.Errorf("rules that cannot do what they say: %d, see above", wrong)}
+	if inv.strict && warnings > 0 {
+		errs = append(errs, fmt.Errorf("--strict: %s, see above", plural(warnings, "warning")))
+	}
+	if len(errs) > 0 {
+		return usageError{errors.Join(errs...)}
 	}
 	_, err = fmt.Fprintln(stdout, "ok")
 	return err
+}
+
+// inspect returns the problems of a valid configuration, errors first. A start logs them and goes on.
+func inspect(c config.Config, _ options) []config.Finding {
+	findings := slices.Clone(c.Warnings)
+	config.SortFindings(findings)
+	return findings
+}
+
+// plural is n and a noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -28,7 +28,9 @@ const demoRateLimit = 600
 // who is told of what is generated.
 func demoDefaults(c *config.Config) {
 	if c.Alertmanager != nil || c.Prometheus != nil && len(c.Prometheus.AlertingConfig.AlertmanagerConfigs) > 0 {
-		c.Warnings = append(c.Warnings, "a demonstration tells nobody outside: alertmanager and prometheus.alerting have no effect")
+		c.Warnings = append(c.Warnings, config.Finding{
+			Severity: config.Warning, Setting: "alertmanager, prometheus.alerting", Problem: "no effect", Remedy: "a demonstration sends no notifications",
+		})
 	}
 	c.Alertmanager = nil
 	if c.Prometheus != nil {

@@ -75,7 +75,7 @@ func parseCommandLine(args []string, getenv func(string) string, out io.Writer) 
 	inv, err := parseFlags(args, cfg, out)
 	inv.configFile = path
 	if first.command != "demo" { // which asks a model of its own
-		inv.config.Warnings = append(inv.config.Warnings, missingKey(inv.config.Agent)...)
+		inv.config.Warnings = append(inv.config.Warnings, missingKey(inv.config)...)
 	}
 	return inv, err
 }
@@ -122,7 +122,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	urlFlag(askCommand, &inv.url)
 	urlFlag(app.Command("healthcheck", "Ask a running Hancock for its health. Exit status 0 while it can answer, 1 otherwise; for containers."), &inv.url)
 	checkCommand := app.Command("check", "Check the configuration, the rules and the Alertmanager section without starting.")
-	checkCommand.Flag("strict", "Also fail on rules that can never fire, as nothing emits what they ask for.").BoolVar(&inv.strict)
+	checkCommand.Flag("strict", "Also fail on warnings.").BoolVar(&inv.strict)
 	alertingCommands(app, &inv)
 	app.Command("dashboard", "Print the dashboard for Grafana.")
 	app.Command("version", "Print the version.")

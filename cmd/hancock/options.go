@@ -185,8 +185,8 @@ func endpoint(e config.Endpoint) llm.Endpoint {
 }
 
 // missingKey warns of a service that answers nobody without a key, and none is set. Other servers with its API may need none.
-func missingKey(a config.Agent) []string {
-	defaults := llm.DefaultOptions()
+func missingKey(c config.Config) []config.Finding {
+	a, defaults := c.Agent, llm.DefaultOptions()
 	for _, service := range []struct {
 		name, url, variable string
 		set                 config.Endpoint
@@ -195,7 +195,8 @@ func missingKey(a config.Agent) []string {
 		{llm.OpenAI, defaults.OpenAI.BaseURL, "OPENAI_API_KEY", a.OpenAI},
 	} {
 		if a.Backend == service.name && service.set.BaseURL == service.url && service.set.APIKey == "" {
-			return []string{fmt.Sprintf("agent.%s.api_key is not set, and %s refuses every request without; set %s", service.name, service.url, service.variable)}
+			return []config.Finding{c.Finding(config.Warning, config.Path{"agent", service.name, "api_key"},
+				"not set, and "+service.url+" refuses every request without", "set "+service.variable)}
 		}
 	}
 	return nil

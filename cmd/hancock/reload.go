@@ -159,7 +159,7 @@ func (r *reloader) reload() (restart []string, err error) {
 	good := r.current.Load()
 	opts.alerting.ExternalURL, opts.alertmanager.ExternalURL = good.alerting.ExternalURL, good.alertmanager.ExternalURL
 	for _, warning := range inv.config.Warnings {
-		r.log.Warn("configuration", "detail", warning)
+		r.log.Warn("configuration", "detail", warning.String())
 	}
 	for i, part := range r.parts {
 		if err := part.reload(opts); err != nil {

@@ -25,7 +25,9 @@ type Config struct {
 	// RuleFiles are the patterns of prometheus.rule_files, made absolute.
 	RuleFiles []string
 	// Warnings are of settings that are valid but have no effect, or one that is not wanted.
-	Warnings []string
+	Warnings []Finding
+	// Sources know the lines of the settings; nil without a file.
+	Sources *Sources
 }
 
 // Web are the settings of the HTTP server.

@@ -81,7 +81,7 @@ func TestLoadInlinePrometheus(t *testing.T) {
 	require.Equal(t, Duration(5*time.Second), c.Storage.ScrapeTimeout, "no longer than the interval")
 	require.Equal(t, Duration(3*time.Second), c.Alerting.EvaluationInterval, "Hancock's own section counts more")
 	require.Len(t, c.Warnings, 1)
-	require.Contains(t, c.Warnings[0], "prometheus.tracing")
+	require.Equal(t, path+":9: warning: prometheus.tracing: no effect: Hancock sends no traces", c.Warnings[0].String())
 }
 
 // TestSecretsInAddresses warns of those that Prometheus' own pages show.
@@ -92,9 +92,11 @@ func TestSecretsInAddresses(t *testing.T) {
 `), "hancock.yml", Config{})
 	require.NoError(t, err)
 	require.Len(t, c.Warnings, 2)
-	require.Contains(t, c.Warnings[0], `prometheus.remote_write: /metrics and /api/v1/status/config show the "p" in the address of influx.example`)
-	require.Contains(t, c.Warnings[1], `the "api_token" in the address of mimir.example`)
-	require.NotContains(t, strings.Join(c.Warnings, ""), "sesame")
+	require.Contains(t, c.Warnings[0].String(),
+		`hancock.yml:2: warning: prometheus.remote_write[0].url: /metrics and /api/v1/status/config show the parameter "p" of the address of influx.example`)
+	require.Contains(t, c.Warnings[1].String(), `:3: warning: prometheus.remote_read[0].url: `)
+	require.Contains(t, c.Warnings[1].String(), `"api_token" of the address of mimir.example`)
+	require.NotContains(t, c.Warnings[0].String()+c.Warnings[1].String(), "sesame")
 }
 
 // TestScrapeTimeout says which of three places counts.
@@ -115,6 +117,7 @@ func TestLoadOfNothing(t *testing.T) {
 	for _, text := range []string{"", "# only a comment\n", "web:\nagent:\nprometheus:\nalertmanager: null\n"} {
 		c, err := Load(write(t, t.TempDir(), "hancock.yml", text), defaults())
 		require.NoError(t, err)
+		c.Sources = nil
 		require.Equal(t, defaults(), c)
 	}
 }
@@ -182,9 +185,11 @@ func TestWrongAddressesAreNotShown(t *testing.T) {
 func TestRuleFilesThatAreNotThere(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.rules.yml", "groups: []\n")
-	c, err := Load(write(t, dir, "hancock.yml", "prometheus: {rule_files: ['*.rules.yml', 'ruels/*.yml']}\n"), defaults())
+	path := write(t, dir, "hancock.yml", "prometheus: {rule_files: ['*.rules.yml', 'ruels/*.yml']}\n")
+	c, err := Load(path, defaults())
 	require.NoError(t, err)
-	require.Equal(t, []string{"prometheus.rule_files: no file is like " + filepath.Join(dir, "ruels/*.yml")}, c.Warnings)
+	require.Equal(t, []Finding{{Warning, path + ":1", "prometheus.rule_files[1]", "no files match " + filepath.Join(dir, "ruels/*.yml"),
+		"correct the pattern or create a file"}}, c.Warnings)
 }
 
 func TestEnvironment(t *testing.T) {

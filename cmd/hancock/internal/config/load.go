@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	amconfig "github.com/prometheus/alertmanager/config"
@@ -58,6 +60,7 @@ func parse(src []byte, path string, defaults Config) (Config, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Config{}, fmt.Errorf("%s: more than one YAML document", path)
 	}
+	cfg.Sources = &Sources{main: newDocument(path, src), sections: map[string]document{}}
 	cfg.Web, cfg.Agent, cfg.Storage, cfg.Alerting = doc.Web, doc.Agent, doc.Storage, doc.Alerting
 	dir := filepath.Dir(path)
 	cfg.Web.ConfigFile = relativeTo(dir, cfg.Web.ConfigFile)
@@ -95,6 +98,7 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	if s == nil || err != nil {
 		return err
 	}
+	c.Sources.add("prometheus", s)
 	p, err := promconfig.Load(s.text, promslog.NewNopLogger())
 	if err != nil {
 		return s.place("prometheus", err)
@@ -106,40 +110,44 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	}
 	c.Prometheus = p
 	c.RuleFiles = p.RuleFiles
-	for _, pattern := range c.RuleFiles {
+	for i, pattern := range c.RuleFiles {
 		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 && strings.ContainsAny(pattern, `*?[\`) {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.rule_files: no file is like %s", pattern))
+			c.warn(Path{"prometheus", "rule_files", i}, "no files match "+pattern, "correct the pattern or create a file")
 		}
 	}
-	for _, rw := range p.RemoteWriteConfigs {
-		c.warnOfQuery("remote_write", rw.URL)
+	for i, rw := range p.RemoteWriteConfigs {
+		c.warnOfQuery(Path{"prometheus", "remote_write", i, "url"}, rw.URL)
 	}
-	for _, rr := range p.RemoteReadConfigs {
-		c.warnOfQuery("remote_read", rr.URL)
+	for i, rr := range p.RemoteReadConfigs {
+		c.warnOfQuery(Path{"prometheus", "remote_read", i, "url"}, rr.URL)
 	}
 	c.applyRetention(p)
-	var written map[string]yaml.Node
-	if err := errors.Join(yaml.Unmarshal([]byte(s.text), &written), c.applyGlobals(s.text)); err != nil {
+	if err := c.applyGlobals(s.text); err != nil {
 		return s.place("prometheus", err)
 	}
-	for name, why := range map[string]string{
-		"tracing": "Hancock sends no traces",
-		"runtime": "the Go runtime is set by the environment (GOGC, GOMEMLIMIT)",
-	} {
-		if _, ok := written[name]; ok {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.%s has no effect: %s", name, why))
-		}
-	}
+	c.warnOfNoEffect(Path{"prometheus", "tracing"}, "Hancock sends no traces")
+	c.warnOfNoEffect(Path{"prometheus", "runtime"}, "set GOGC and GOMEMLIMIT in the environment")
 	return nil
 }
 
-// warnOfQuery warns of what looks like a secret in an address that Prometheus
-// shows, as it masks nothing but a password there.
-func (c *Config) warnOfQuery(section string, u *config.URL) {
-	for name := range u.Query() {
+// warn adds a warning.
+func (c *Config) warn(path Path, problem, remedy string) {
+	c.Warnings = append(c.Warnings, c.Finding(Warning, path, problem, remedy))
+}
+
+// warnOfNoEffect warns of a section that Hancock does not use, if it is written.
+func (c *Config) warnOfNoEffect(path Path, why string) {
+	if _, written := c.Sources.Place(path); written {
+		c.warn(path, "no effect", why)
+	}
+}
+
+// warnOfQuery warns of parameters of an address that are probably secrets: Prometheus masks passwords only.
+func (c *Config) warnOfQuery(path Path, u *config.URL) {
+	for _, name := range slices.Sorted(maps.Keys(u.Query())) {
 		if secretName.MatchString(name) {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("prometheus.%s: /metrics and /api/v1/status/config show the %q in the address of %s; "+
-				"what stands in basic_auth, authorization or headers is not shown", section, name, u.Host))
+			c.warn(path, fmt.Sprintf("/metrics and /api/v1/status/config show the parameter %q of the address of %s", name, u.Host),
+				"use basic_auth, authorization or headers, which are masked")
 		}
 	}
 }
@@ -149,6 +157,7 @@ func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
 	if s == nil || err != nil {
 		return err
 	}
+	c.Sources.add("alertmanager", s)
 	a, err := amconfig.Load(s.text)
 	if err == nil {
 		err = setDirectory(a, filepath.Dir(s.path))
@@ -157,18 +166,8 @@ func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
 		return s.place("alertmanager", err)
 	}
 	c.Alertmanager = a
-	var written map[string]yaml.Node
-	if err := yaml.Unmarshal([]byte(s.text), &written); err != nil {
-		return s.place("alertmanager", err)
-	}
-	for name, why := range map[string]string{
-		"tracing":        "Hancock sends no traces",
-		"event_recorder": "attempts to notify are in Hancock's own log",
-	} {
-		if _, ok := written[name]; ok {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("alertmanager.%s has no effect: %s", name, why))
-		}
-	}
+	c.warnOfNoEffect(Path{"alertmanager", "tracing"}, "Hancock sends no traces")
+	c.warnOfNoEffect(Path{"alertmanager", "event_recorder"}, "Hancock records notification attempts in its own log")
 	return nil
 }
 
