@@ -13,9 +13,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain initializes the syntax of matchers before any test loads a configuration.
+func TestMain(m *testing.M) {
+	amcompat.Init()
+	goleak.VerifyTestMain(m)
+}
 
 func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))

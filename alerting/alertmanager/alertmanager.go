@@ -31,6 +31,8 @@ import (
 	"github.com/prometheus/alertmanager/silence"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
+
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
 // Options are what an Alertmanager needs to know.
@@ -126,6 +128,7 @@ func Open(o Options, reg prometheus.Registerer, log *slog.Logger) (am *Alertmana
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	amcompat.Init()
 	listen()
 	a := &Alertmanager{options: o, log: log, metrics: newMetrics(reg), stop: make(chan struct{})}
 	g, err := a.build(o.Config)

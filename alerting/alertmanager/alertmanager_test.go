@@ -20,9 +20,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cyberviser/hancock/alerting/alertmanager"
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain initializes the syntax of matchers before any test loads a configuration.
+func TestMain(m *testing.M) {
+	amcompat.Init()
+	goleak.VerifyTestMain(m)
+}
 
 // logs is a log that tests can read.
 type logs struct {

@@ -9,12 +9,14 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/alertmanager/alert"
 	apiv2 "github.com/prometheus/alertmanager/api/v2"
@@ -114,6 +116,10 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 			refuse(w, http.StatusBadRequest, "reading the body failed: "+err.Error())
 			return
 		}
+		if !utf8.Valid(body) { // The API would replace what is invalid, also in names.
+			refuse(w, http.StatusBadRequest, "the body is not valid UTF-8")
+			return
+		}
 		if nullInList(body) {
 			refuse(w, http.StatusBadRequest, "a list in the body holds null")
 			return
@@ -132,6 +138,10 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 		r = r.Clone(r.Context())
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	case http.MethodGet, http.MethodHead:
+		if query, err := url.QueryUnescape(r.URL.RawQuery); err == nil && !utf8.ValidString(query) {
+			refuse(w, http.StatusBadRequest, "the query is not valid UTF-8")
+			return
+		}
 		select {
 		case a.api.reading <- struct{}{}:
 			defer func() { <-a.api.reading }()

@@ -21,6 +21,8 @@ import (
 	"github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/alertmanager/timeinterval"
 	commoncfg "github.com/prometheus/common/config"
+
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
 // builtin is the configuration without one: all is visible, nobody is told.
@@ -56,6 +58,7 @@ func Check(c *config.Config) error {
 	if c == nil {
 		return nil
 	}
+	amcompat.Init()
 	a := &Alertmanager{options: DefaultOptions(), log: slog.New(slog.DiscardHandler)}
 	_, err := a.build(c)
 	return err

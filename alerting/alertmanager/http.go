@@ -1,6 +1,7 @@
 package alertmanager
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/common/model"
@@ -122,7 +124,14 @@ func (a *Alertmanager) serveTest(c echo.Context) error {
 
 // parseTest reads the body of a test; an empty one asks for the default.
 func parseTest(r io.Reader) (req TestRequest, err error) {
-	d := json.NewDecoder(r)
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return req, fmt.Errorf("reading the body: %w", err)
+	}
+	if !utf8.Valid(body) { // The decoder would replace what is invalid, also in names.
+		return req, errors.New("the body is not valid UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&req); err != nil && !errors.Is(err, io.EOF) {
 		return req, fmt.Errorf("the body must be a JSON object with labels, annotations and resolve: %w", err)

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
 // Storage is what a backtest reads.
@@ -142,6 +144,7 @@ func defaultEngine() promql.QueryEngine {
 //
 // A request that is wrong gives a *RequestError.
 func Run(ctx context.Context, s Storage, r Request, progress func(Progress)) (_ *Report, err error) {
+	amcompat.Init()
 	if r, err = r.withDefaults(); err != nil {
 		return nil, err
 	}

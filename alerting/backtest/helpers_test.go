@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,15 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
+
+// TestMain initializes the syntax of matchers before any test loads a configuration.
+func TestMain(m *testing.M) {
+	amcompat.Init()
+	os.Exit(m.Run())
+}
 
 // t0 is when the histories of the tests begin.
 func t0() time.Time { return time.Date(2026, 11, 2, 6, 0, 0, 0, time.UTC) }

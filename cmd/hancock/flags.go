@@ -153,8 +153,8 @@ func alertingCommands(app *kingpin.Application, inv *invocation) {
 
 	inv.testAlert.Labels, inv.testAlert.Annotations = make(map[string]string), make(map[string]string)
 	alert := app.Command("alert", "Try who is told.").Command("test", "Send a test alert through the routing of a running Hancock.")
-	alert.Flag("label", "A label of the alert, such as severity=critical.").PlaceHolder("NAME=VALUE").StringMapVar(&inv.testAlert.Labels)
-	alert.Flag("annotation", "An annotation of the alert.").PlaceHolder("NAME=VALUE").StringMapVar(&inv.testAlert.Annotations)
+	alert.Flag("label", "A label of the alert, such as severity=critical.").PlaceHolder("NAME=VALUE").SetValue(pairs(inv.testAlert.Labels))
+	alert.Flag("annotation", "An annotation of the alert.").PlaceHolder("NAME=VALUE").SetValue(pairs(inv.testAlert.Annotations))
 	alert.Flag("resolve", "Tell that it is resolved, too.").Default("true").BoolVar(&inv.testAlert.Resolve)
 	urlFlag(alert, &inv.url)
 

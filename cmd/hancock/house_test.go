@@ -28,11 +28,14 @@ const (
 // imports says who may import whom of ours. Data flows one way: agent,
 // registry, tsdb, alerting, web, ui; what is not here imports nothing of ours.
 var imports = map[string][]string{
-	"agent": {"agent/llm", "agent/notify", "agent/requestlog"},
-	"web":   {"ui"},
+	"agent":                       {"agent/llm", "agent/notify", "agent/requestlog"},
+	"alerting/alertmanager":       {"internal/amcompat"},
+	"alerting/backtest":           {"alerting/outgoing", "internal/amcompat"},
+	"cmd/hancock/internal/config": {"internal/amcompat"},
+	"web":                         {"ui"},
 	"cmd/hancock": {
 		"agent", "agent/health", "agent/llm", "agent/requestlog", "alerting", "alerting/alertmanager", "alerting/backtest", "alerting/external",
-		"alerting/history", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web",
+		"alerting/history", "alerting/outgoing", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web",
 	},
 }
 
@@ -142,6 +145,22 @@ func TestNoMutableGlobals(t *testing.T) {
 	}
 }
 
+// TestAlertmanagerSyntaxIsInitialized holds packages that use Alertmanager's packages to initialize how these parse names
+// and matchers, their tests included: before that they accept only classic names.
+func TestAlertmanagerSyntaxIsInitialized(t *testing.T) {
+	for dir, files := range sources(t, true) {
+		uses, initializes := false, false
+		for _, path := range files {
+			_, f := parseFile(t, path)
+			for _, spec := range f.Imports {
+				uses = uses || strings.HasPrefix(strings.Trim(spec.Path.Value, `"`), "github.com/prometheus/alertmanager/")
+				initializes = initializes || strings.Trim(spec.Path.Value, `"`) == module+"/internal/amcompat"
+			}
+		}
+		require.True(t, !uses || initializes || dir == "internal/amcompat", "%s uses Alertmanager's packages and never calls amcompat.Init", dir)
+	}
+}
+
 // isConstant tells whether the values are compiled expressions or fixed tables.
 func isConstant(v *ast.ValueSpec) bool {
 	for _, value := range v.Values {
@@ -163,7 +182,7 @@ func isConstant(v *ast.ValueSpec) bool {
 
 func isLock(v *ast.ValueSpec) bool {
 	sel, ok := v.Type.(*ast.SelectorExpr)
-	return ok && sel.Sel.Name == "Mutex"
+	return ok && (sel.Sel.Name == "Mutex" || sel.Sel.Name == "Once")
 }
 
 // TestFixedFolders holds the top of the tree to what somebody who opens it
@@ -177,7 +196,7 @@ func TestFixedFolders(t *testing.T) {
 			folders = append(folders, e.Name())
 		}
 	}
-	known := []string{"agent", "alerting", "cmd", "deploy", "docs", "tools", "tsdb", "ui", "web"}
+	known := []string{"agent", "alerting", "cmd", "deploy", "docs", "internal", "tools", "tsdb", "ui", "web"}
 	for _, f := range folders {
 		require.Contains(t, known, f)
 	}

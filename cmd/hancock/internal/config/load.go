@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/common/promslog"
 	promconfig "github.com/prometheus/prometheus/config"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
 // unset and unsetSize mark a setting that the file does not write.
@@ -158,6 +160,7 @@ func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
 		return err
 	}
 	c.Sources.add("alertmanager", s)
+	amcompat.Init()
 	a, err := amconfig.Load(s.text)
 	if err == nil {
 		err = setDirectory(a, filepath.Dir(s.path))
@@ -168,6 +171,9 @@ func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
 	c.Alertmanager = a
 	c.warnOfNoEffect(Path{"alertmanager", "tracing"}, "Hancock sends no traces")
 	c.warnOfNoEffect(Path{"alertmanager", "event_recorder"}, "Hancock records notification attempts in its own log")
+	for _, w := range amcompat.Warnings(s.text) {
+		c.warn(Path{"alertmanager"}.At(w.Path...), w.Problem, w.Remedy)
+	}
 	return nil
 }
 
