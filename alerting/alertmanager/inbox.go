@@ -1,6 +1,7 @@
 package alertmanager
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -20,6 +21,8 @@ const (
 	maxAlertBytes  = 64 << 10
 	dropInvalid    = "invalid"
 	dropFull       = "queue_full"
+	otherAlerts    = "other" // Counts alerts without a name, and those of names beyond maxNamed.
+	maxNamed       = 50
 	complainEvery  = time.Minute
 	resolveTimeout = 5 * time.Minute
 )
@@ -32,18 +35,24 @@ type inbox struct {
 	metrics *metrics
 	log     *slog.Logger
 
-	mu         sync.Mutex
-	pending    map[model.Fingerprint]*alert.Alert
-	order      []model.Fingerprint
-	closed     bool
-	complained time.Time
+	mu      sync.Mutex
+	pending map[model.Fingerprint]*alert.Alert
+	order   []model.Fingerprint
+	closed  bool
+	drops   map[dropped]time.Time // When each was logged last.
 
 	wake   chan struct{}
 	taking sync.Mutex // held while a batch is handed on
 }
 
+// dropped is what drops are counted and logged by.
+type dropped struct{ reason, alert string }
+
 func newInbox(size int, m *metrics, log *slog.Logger) *inbox {
-	return &inbox{max: size, metrics: m, log: log, pending: map[model.Fingerprint]*alert.Alert{}, wake: make(chan struct{}, 1)}
+	return &inbox{
+		max: size, metrics: m, log: log, pending: map[model.Fingerprint]*alert.Alert{}, wake: make(chan struct{}, 1),
+		drops: map[dropped]time.Time{},
+	}
 }
 
 // Send takes alerts from the rules. It never blocks.
@@ -120,11 +129,23 @@ func (b *inbox) add(a *alert.Alert) {
 	}
 }
 
+// drop counts and logs an alert that is dropped, each name once in a while.
 func (b *inbox) drop(reason string, a *alert.Alert, err error) {
-	b.metrics.dropped.WithLabelValues(reason).Inc()
-	if now := time.Now(); now.Sub(b.complained) >= complainEvery {
-		b.complained = now
-		b.log.Warn("an alert of a rule was not taken in", "reason", reason, "alertname", clip(a.Name(), 200), "labels", len(a.Labels), "error", err)
+	name := clip(a.Name(), 200)
+	d := dropped{reason, name}
+	logged, known := b.drops[d]
+	if name == "" || !known && len(b.drops) >= maxNamed {
+		d.alert = otherAlerts
+		logged = b.drops[d]
+	}
+	b.metrics.dropped.WithLabelValues(d.reason, d.alert).Inc()
+	if now := time.Now(); now.Sub(logged) >= complainEvery {
+		b.drops[d] = now
+		if err == nil && reason == dropInvalid {
+			err = errors.Join(checkSet("labels", a.Labels), checkSet("annotations", a.Annotations))
+		}
+		b.log.Warn("alert dropped", "reason", reason, "alertname", name, "labels", clip(a.Labels.String(), maxErrorBytes),
+			"generator_url", clip(a.GeneratorURL, maxErrorBytes), "err", err)
 	}
 }
 

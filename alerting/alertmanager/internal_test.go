@@ -104,8 +104,8 @@ func TestInbox(t *testing.T) {
 	var got []*alert.Alert
 	b.flush(func(a []*alert.Alert) { got = append(got, a...) })
 	require.Len(t, got, 2)
-	require.InEpsilon(t, 1, testutil.ToFloat64(m.dropped.WithLabelValues(dropFull)), 0)
-	require.InEpsilon(t, 2, testutil.ToFloat64(m.dropped.WithLabelValues(dropInvalid)), 0)
+	require.InEpsilon(t, 1, testutil.ToFloat64(m.dropped.WithLabelValues(dropFull, "C")), 0)
+	require.InEpsilon(t, 2, testutil.ToFloat64(m.dropped.WithLabelValues(dropInvalid, otherAlerts)), 0, "without a name")
 	add("alertname", "big", "x", strings.Repeat("v", 1<<20))
 	b.flush(func(a []*alert.Alert) { got = a })
 	require.Len(t, got, 1, "what a rule makes is shortened, not lost")

@@ -30,15 +30,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"integration", "outcome"}),
 		dropped: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "hancock_alerts_dropped_total",
-			Help: "Alerts of the rules that were not taken in, by reason (invalid, queue_full).",
-		}, []string{"reason"}),
+			Help: "Alerts of rules that were dropped before routing, by reason (invalid, queue_full) and name of the alert.",
+		}, []string{"reason", "alert"}),
 		saveErrors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "hancock_alertmanager_save_errors_total",
 			Help: "Failures to write silences, the notification log or active alerts to disk, by file.",
 		}, []string{"file"}),
 	}
 	for _, reason := range []string{dropInvalid, dropFull} {
-		m.dropped.WithLabelValues(reason)
+		m.dropped.WithLabelValues(reason, otherAlerts)
 	}
 	// One kind is always there, so that a rule on failures has something to
 	// look at before anybody is configured.
