@@ -31,6 +31,7 @@ import (
 	"github.com/prometheus/alertmanager/silence"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/cyberviser/hancock/internal/amcompat"
 )
@@ -61,6 +62,9 @@ type Options struct {
 	MaxPending int
 	// Ledger reads recorded attempts back; without it nobody can ask for them.
 	Ledger Ledger
+	// Outgoing returns the labels with which an alert of a rule is sent, and whether it is sent at all. Test alerts get
+	// them too. nil leaves labels as they are.
+	Outgoing func(labels.Labels) (sent labels.Labels, keep bool)
 }
 
 // DefaultOptions are Alertmanager's own defaults, where it has such.
@@ -196,8 +200,9 @@ func (a *Alertmanager) put(alerts []*alert.Alert) {
 
 // Reload replaces the configuration. All that can fail is done first; then the
 // running generation ends, notifications in flight get CloseTimeout to do so,
-// and the new one starts. A configuration that fails changes nothing.
-func (a *Alertmanager) Reload(c *config.Config) error {
+// and the new one starts. A configuration that fails changes nothing. The functions are called in between: alerts that
+// they send, or resolve, are routed by the new configuration alone.
+func (a *Alertmanager) Reload(c *config.Config, between ...func()) error {
 	g, err := a.build(c)
 	if err != nil {
 		return err
@@ -208,6 +213,10 @@ func (a *Alertmanager) Reload(c *config.Config) error {
 		return errors.New("the alertmanager is closed")
 	}
 	a.current.Load().stop(a.options.CloseTimeout)
+	for _, change := range between {
+		change()
+	}
+	a.inbox.flush(a.put)
 	a.start(g)
 	return nil
 }

@@ -33,8 +33,13 @@ type TestRequest struct {
 
 // TestReport is what became of it.
 type TestReport struct {
-	Labels      map[string]string `json:"labels"`
+	// Labels are those with which the alert is sent.
+	Labels map[string]string `json:"labels"`
+	// GivenLabels are those before external labels and alert_relabel_configs, if these change them.
+	GivenLabels map[string]string `json:"given_labels,omitempty"`
 	Annotations map[string]string `json:"annotations"`
+	// Dropped is true if alert_relabel_configs drop the alert, so that no receiver is notified.
+	Dropped bool `json:"dropped,omitempty"`
 	// Notifies is false when nothing went to anybody outside.
 	Notifies bool        `json:"notifies"`
 	Routes   []TestRoute `json:"routes"`
@@ -74,12 +79,12 @@ func (a *Alertmanager) Test(ctx context.Context, req TestRequest) (*TestReport, 
 	g := a.current.Load()
 	now := time.Now()
 	al := a.testAlert(req, now)
-	if err := al.Validate(); err != nil {
-		return nil, fmt.Errorf("the alert cannot be sent: %w", err)
+	report, err := a.outgoing(al)
+	if err != nil || report.Dropped {
+		return report, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
-	report := &TestReport{Labels: plain(al.Labels), Annotations: plain(al.Annotations), Routes: []TestRoute{}}
 	silenced, err := a.silencedBy(ctx, al.Labels)
 	if err != nil {
 		return nil, err

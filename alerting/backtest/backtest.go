@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/cyberviser/hancock/alerting/outgoing"
 	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
@@ -55,9 +56,8 @@ type Request struct {
 	ResendDelay time.Duration
 	// ExternalLabels are seen by templates.
 	ExternalLabels labels.Labels
-	// SentLabels are put on alerts on their way to Alertmanager, where they have no label of the name, as a Prometheus
-	// puts its external labels.
-	SentLabels  labels.Labels
+	// Relabeling is what is done to the labels of alerts before they are sent to Alertmanager. nil leaves them as they are.
+	Relabeling  *outgoing.Relabeling
 	ExternalURL *url.URL
 	// Routing is the Alertmanager's configuration. nil leaves the messages out of the report.
 	Routing *config.Config

@@ -50,8 +50,7 @@ func (r *router) flush(g *alertGroup, now time.Time) {
 
 // keptBack notes an alert that a receiver did not get, each once, within reason.
 func (r *router) keptBack(in map[string]struct{}, a *alert.Alert, now time.Time) {
-	const most = 100_000
-	if !now.Before(r.from) && len(in) < most {
+	if !now.Before(r.from) && len(in) < maxKeptBack {
 		in[a.Fingerprint().String()+strconv.FormatInt(a.StartsAt.UnixNano(), 10)] = struct{}{}
 	}
 }

@@ -101,6 +101,10 @@ type Alert struct {
 	FiringSeconds  float64 `json:"firing_seconds"`
 	// Receivers are those whose route it takes.
 	Receivers []string `json:"receivers,omitempty"`
+	// SentLabels are those with which it is sent to Alertmanager, if these are others.
+	SentLabels map[string]string `json:"sent_labels,omitempty"`
+	// DroppedByRelabeling says that alert_relabel_configs keep it from being sent.
+	DroppedByRelabeling bool `json:"dropped_by_relabeling,omitempty"`
 }
 
 // RoutingReport is who would have been told of what.
@@ -109,6 +113,8 @@ type RoutingReport struct {
 	// Messages are the first ones, up to the limit of the request and of their texts.
 	Messages      []Message `json:"messages"`
 	MessagesTotal int       `json:"messages_total"`
+	// Dropped are alerts that fired and that alert_relabel_configs dropped before they were routed.
+	Dropped int `json:"alerts_dropped_by_relabeling"`
 }
 
 // ReceiverReport is what a receiver would have got. A receiver with several integrations gets each message by each.

@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/rules"
+
+	"github.com/cyberviser/hancock/alerting/outgoing"
 )
 
 const (
@@ -26,6 +28,8 @@ const (
 	logMaintenance = 15 * time.Minute
 	// maxMessageAlerts is how many alerts of a message are listed.
 	maxMessageAlerts = 100
+	// maxKeptBack is how many alerts that nobody is notified of are counted, for each reason.
+	maxKeptBack = 100_000
 )
 
 // sending is what the rules manager sends at a time.
@@ -37,8 +41,10 @@ type sending struct {
 // router is an Alertmanager under a clock of its own, which goes from event to event: the same routes, groups, timers,
 // inhibitions, time intervals and notification log, but its notifications reach nobody.
 type router struct {
-	start, from time.Time     // Of the clock and of the report.
-	added       labels.Labels // To each alert.
+	start, from time.Time // Of the clock and of the report.
+	relabeling  *outgoing.Relabeling
+	collisions  outgoing.Collisions
+	dropped     map[uint64]struct{} // Alerts that relabeling drops, by their labels.
 	route       *dispatch.Route
 	times       *timeinterval.Intervener
 	inhibitions []*inhibition
@@ -73,6 +79,8 @@ type integration struct {
 
 // routed is where the alerts with some labels go.
 type routed struct {
+	sent        labels.Labels // After relabeling,
+	dropped     bool          // which may drop them. Then they go nowhere.
 	labels      model.LabelSet
 	fingerprint model.Fingerprint
 	routes      []*dispatch.Route
@@ -115,7 +123,7 @@ func newRouter(cfg *config.Config, r Request, start, from time.Time) (*router, e
 		intervals[ti.Name] = ti.TimeIntervals
 	}
 	out := &router{
-		start: start, from: from, added: r.SentLabels, maxMessages: r.MaxDetails, text: maxText,
+		start: start, from: from, relabeling: r.Relabeling, dropped: map[uint64]struct{}{}, maxMessages: r.MaxDetails, text: maxText,
 		route: dispatch.NewRoute(cfg.Route, nil), times: timeinterval.NewIntervener(intervals),
 		receivers: map[string]*receiver{}, known: map[string]*routed{}, alerts: map[model.Fingerprint]*alert.Alert{},
 		groups: map[groupID]*alertGroup{}, log: map[string]*logEntry{}, messages: []Message{},
@@ -180,25 +188,32 @@ func (r *router) find(l labels.Labels) *routed {
 	if k := r.known[key]; k != nil {
 		return k
 	}
-	set := model.LabelSet{}
-	r.added.Range(func(l labels.Label) { set[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
-	l.Range(func(l labels.Label) { set[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
-	k := &routed{labels: set, fingerprint: set.Fingerprint(), routes: r.route.Match(set)}
+	sent, keep := r.relabeling.Labels(l)
+	k := &routed{sent: sent, dropped: !keep || sent.IsEmpty(), labels: model.LabelSet{}}
+	if k.dropped { // Alertmanager refuses an alert without labels.
+		r.known[key] = k
+		return k
+	}
+	sent.Range(func(l labels.Label) { k.labels[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
+	k.fingerprint, k.routes = k.labels.Fingerprint(), r.route.Match(k.labels)
 	for _, rt := range k.routes {
-		k.groups = append(k.groups, groupID{rt.Idx, groupLabels(set, rt).Fingerprint()})
+		k.groups = append(k.groups, groupID{rt.Idx, groupLabels(k.labels, rt).Fingerprint()})
 	}
 	r.known[key] = k
 	return k
 }
 
-func (r *router) receiversOf(l labels.Labels) []string {
-	var out []string
-	for _, rt := range r.find(l).routes {
-		if !slices.Contains(out, rt.RouteOpts.Receiver) {
-			out = append(out, rt.RouteOpts.Receiver)
+// describe says where an alert with these labels goes.
+func (r *router) describe(a *Alert, l labels.Labels) {
+	k := r.find(l)
+	if a.DroppedByRelabeling = k.dropped; !k.dropped && !labels.Equal(k.sent, l) {
+		a.SentLabels = k.sent.Map()
+	}
+	for _, rt := range k.routes {
+		if !slices.Contains(a.Receivers, rt.RouteOpts.Receiver) {
+			a.Receivers = append(a.Receivers, rt.RouteOpts.Receiver)
 		}
 	}
-	return out
 }
 
 func groupLabels(set model.LabelSet, rt *dispatch.Route) model.LabelSet {
@@ -216,9 +231,9 @@ func (r *router) take(sent []sending, end time.Time) {
 	for _, s := range sent {
 		// What is sent at the very time of a timer is in the message: both take about as long to get there.
 		r.pass(s.at)
-		// The rules manager sends them in any order.
+		// The rules manager sends them in any order. Those that are resolved come last, as outgoing.Sender sends them.
 		slices.SortFunc(s.alerts, func(a, b *rules.Alert) int {
-			return cmp.Or(a.FiredAt.Compare(b.FiredAt), labels.Compare(a.Labels, b.Labels))
+			return cmp.Or(a.ResolvedAt.Compare(b.ResolvedAt), a.FiredAt.Compare(b.FiredAt), labels.Compare(a.Labels, b.Labels))
 		})
 		for _, a := range s.alerts {
 			r.put(a, s.at)
@@ -245,6 +260,17 @@ func (r *router) fire(g *alertGroup, now time.Time) {
 // put is the receipt of an alert: merged with what is known of it, handed to the inhibitions and to its groups.
 func (r *router) put(ra *rules.Alert, now time.Time) {
 	k := r.find(ra.Labels)
+	if k.dropped {
+		if !now.Before(r.from) && len(r.dropped) < maxKeptBack {
+			r.dropped[ra.Labels.Hash()] = struct{}{}
+		}
+		return
+	}
+	if ra.ResolvedAt.IsZero() {
+		r.collisions.Fires(ra.Labels, k.sent, ra.ValidUntil, now)
+	} else if !r.collisions.Resolves(ra.Labels, k.sent, now) {
+		return // Another alert with the same labels fires.
+	}
 	a := &alert.Alert{Alert: model.Alert{Labels: k.labels, StartsAt: ra.FiredAt, EndsAt: ra.ValidUntil}, UpdatedAt: now}
 	if !ra.ResolvedAt.IsZero() {
 		a.EndsAt = ra.ResolvedAt
@@ -323,7 +349,7 @@ func (r *router) expired(e *logEntry, now time.Time) bool {
 
 // report is what was sent in all.
 func (r *router) report() *RoutingReport {
-	out := &RoutingReport{Receivers: []ReceiverReport{}, Messages: r.messages, MessagesTotal: r.total}
+	out := &RoutingReport{Receivers: []ReceiverReport{}, Messages: r.messages, MessagesTotal: r.total, Dropped: len(r.dropped)}
 	for _, name := range r.order {
 		rc := r.receivers[name]
 		rc.report.Inhibited, rc.report.Muted = len(rc.inhibited), len(rc.muted)

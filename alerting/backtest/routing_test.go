@@ -26,12 +26,15 @@ import (
 	"github.com/prometheus/alertmanager/timeinterval"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
+	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/alerting/backtest"
 	"github.com/cyberviser/hancock/alerting/internal/bubble"
+	"github.com/cyberviser/hancock/alerting/outgoing"
 )
 
 // recorder is an integration of a real Alertmanager that keeps what it is told.
@@ -79,8 +82,17 @@ func message(at time.Time, receiver, integration string, group map[string]string
 		strings.Join(alerts, "\n"))
 }
 
-// told lets a real Alertmanager route what the manager sent, each at its time, and returns its messages.
-func told(t *testing.T, cfg *config.Config, all []sent, d time.Duration) []string {
+// receive takes alerts as they are sent.
+type receive func(*notifier.Alert)
+
+func (f receive) Send(alerts ...*notifier.Alert) {
+	for _, a := range alerts {
+		f(a)
+	}
+}
+
+// told lets a real Alertmanager route what the manager sent, each at its time and relabeled, and returns its messages.
+func told(t *testing.T, cfg *config.Config, relabeling *outgoing.Relabeling, all []sent, d time.Duration) []string {
 	t.Helper()
 	out := &messages{}
 	bubble.Test(t, func(t *testing.T) {
@@ -123,22 +135,28 @@ func told(t *testing.T, cfg *config.Config, all []sent, d time.Duration) []strin
 		d1.WaitForLoading()
 		synctest.Wait()
 
+		sender := outgoing.NewSender(relabeling, receive(func(a *notifier.Alert) {
+			am := &alert.Alert{Alert: model.Alert{Labels: model.LabelSet{}, StartsAt: a.StartsAt, EndsAt: a.EndsAt}, UpdatedAt: time.Now()}
+			a.Labels.Range(func(l labels.Label) { am.Labels[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
+			require.NoError(t, alerts.Put(t.Context(), am))
+			synctest.Wait()
+			time.Sleep(time.Nanosecond) // A timer without duration needs time to go on, too.
+			synctest.Wait()
+		}))
 		for _, s := range all {
 			time.Sleep(time.Until(s.at)) // Test time.
 			slices.SortFunc(s.alerts, func(a, b rules.Alert) int {
 				return cmp.Or(a.FiredAt.Compare(b.FiredAt), labels.Compare(a.Labels, b.Labels))
 			})
+			var batch []*notifier.Alert
 			for _, a := range s.alerts {
-				am := &alert.Alert{Alert: model.Alert{Labels: model.LabelSet{"region": "eu"}, StartsAt: a.FiredAt, EndsAt: a.ValidUntil}, UpdatedAt: time.Now()}
-				a.Labels.Range(func(l labels.Label) { am.Labels[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
+				one := &notifier.Alert{Labels: a.Labels, StartsAt: a.FiredAt, EndsAt: a.ValidUntil}
 				if !a.ResolvedAt.IsZero() {
-					am.EndsAt = a.ResolvedAt
+					one.EndsAt = a.ResolvedAt
 				}
-				require.NoError(t, alerts.Put(t.Context(), am))
-				synctest.Wait()
-				time.Sleep(time.Nanosecond) // A timer without duration needs time to go on, too.
-				synctest.Wait()
+				batch = append(batch, one)
 			}
+			sender.Send(batch...)
 		}
 		time.Sleep(time.Until(t0().Add(d)))
 		synctest.Wait()
@@ -178,17 +196,17 @@ receivers:
 
 func TestMessagesAreAlertmanagers(t *testing.T) {
 	const d = 190 * time.Minute
-	for _, tt := range []struct{ name, config string }{
-		{"one group", `
+	for _, tt := range []struct{ name, relabel, config string }{
+		{"one group", "", `
 route: {receiver: one, group_wait: 20s, group_interval: 5m, repeat_interval: 1h}
 `},
-		{"groups by alert, and send_resolved", `
+		{"groups by alert, and send_resolved", "", `
 route: {receiver: two, group_by: [alertname], group_wait: 40s, group_interval: 2m, repeat_interval: 30m}
 `},
-		{"each alert alone", `
+		{"each alert alone", "", `
 route: {receiver: two, group_by: ['...'], group_wait: 10s, group_interval: 1m, repeat_interval: 20m}
 `},
-		{"continue and nested routes", `
+		{"continue and nested routes", "", `
 route:
   receiver: nobody
   group_wait: 20s
@@ -202,13 +220,13 @@ route:
         - {receiver: one, matchers: [alertname="Queue"], group_wait: 35s}
     - {receiver: one, matchers: [region="eu", severity="info"]}
 `},
-		{"inhibition", `
+		{"inhibition", "", `
 route: {receiver: two, group_by: [alertname], group_wait: 20s, group_interval: 2m, repeat_interval: 25m}
 inhibit_rules:
   - {source_matchers: [severity="critical"], target_matchers: [severity="warning"], equal: [instance]}
   - {source_matchers: [alertname="Down"], target_matchers: [alertname=~"Down|Errors"]}
 `},
-		{"mute and active times", `
+		{"mute and active times", "", `
 route:
   receiver: one
   group_by: [alertname]
@@ -222,7 +240,21 @@ time_intervals:
   - {name: lunch, time_intervals: [{times: [{start_time: '06:25', end_time: '07:40'}]}]}
   - {name: early, time_intervals: [{times: [{start_time: '00:00', end_time: '06:10'}]}]}
 `},
-		{"a log that forgets", `
+		{"alerts that become one", "{action: labeldrop, regex: instance|job}", `
+route: {receiver: two, group_by: ['...'], group_wait: 20s, group_interval: 1m, repeat_interval: 1h}
+`},
+		{"other names, and some dropped", `
+      {source_labels: [alertname, severity], regex: (.+);critical, target_label: alertname, replacement: 'Page/$1 🔥'},
+      {source_labels: [region, severity], target_label: service.name}, {source_labels: [severity], regex: none, action: drop}`, `
+route:
+  receiver: nobody
+  group_by: [alertname, service.name]
+  group_wait: 20s
+  group_interval: 2m
+  repeat_interval: 1h
+  routes: [{receiver: two, matchers: ['"service.name"="eu;critical"']}, {receiver: one, matchers: ['alertname=~"Page/.*"']}, {receiver: one, matchers: [severity="none"]}]
+`},
+		{"a log that forgets", "", `
 route:
   receiver: one
   group_by: [alertname]
@@ -240,12 +272,15 @@ time_intervals:
 			require.NoError(t, err)
 			db := openDB(t)
 			_, all := live(t, db, routedRules, machines().samples(t, d), d)
-			want := told(t, cfg, all, d)
+			prom, err := promconfig.Load("alerting: {alert_relabel_configs: ["+tt.relabel+"]}", slog.New(slog.DiscardHandler))
+			require.NoError(t, err)
+			relabeling := outgoing.New(labels.FromStrings("region", "eu"), prom.AlertingConfig.AlertRelabelConfigs)
+			want := told(t, cfg, relabeling, all, d)
 			require.NotEmpty(t, want)
 
 			report, err := backtest.Run(t.Context(), backtest.Storage{Queryable: db, Oldest: backtest.StartTime(db)}, backtest.Request{
 				Files: []backtest.File{{Name: ruleFile, Text: routedRules}}, From: t0(), To: t0().Add(d),
-				SentLabels: labels.FromStrings("region", "eu"), Routing: cfg, MaxDetails: 10_000,
+				Relabeling: relabeling, Routing: cfg, MaxDetails: 10_000,
 			}, nil)
 			require.NoError(t, err)
 			var got []string
@@ -262,6 +297,16 @@ time_intervals:
 			slices.Sort(got)
 			require.Equal(t, strings.Join(want, ""), strings.Join(got, ""))
 			require.Equal(t, len(want), report.Routing.MessagesTotal)
+			dropped := strings.Contains(tt.relabel, "none")
+			for _, a := range report.Alerts {
+				require.Equal(t, dropped && a.Name == "Watchdog", a.DroppedByRelabeling, a.Name)
+				if !a.DroppedByRelabeling {
+					require.Equal(t, "eu", a.SentLabels["region"])
+				} else {
+					require.Empty(t, a.Receivers)
+				}
+			}
+			require.Equal(t, map[bool]int{true: 1}[dropped], report.Routing.Dropped)
 			for _, r := range report.Routing.Receivers {
 				require.Equal(t, counts[r.Name], r.Messages, r.Name)
 			}

@@ -127,6 +127,9 @@ func (p *printer) routing(r *RoutingReport) {
 		}
 		p.line("%s.", strings.Join(who, ", "))
 	}
+	if r.Dropped > 0 {
+		p.line("%s dropped by alert_relabel_configs before routing.", plural(r.Dropped, "alert"))
+	}
 	for _, rc := range r.Receivers {
 		if rc.Inhibited > 0 {
 			p.line("%s inhibited on the way to %s.", plural(rc.Inhibited, "alert"), clean(rc.Name))

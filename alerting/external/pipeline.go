@@ -90,12 +90,10 @@ func (p *pipeline) configure(ctx context.Context, o Options, logger *slog.Logger
 	return nil
 }
 
-// effective is the section with what we add to it.
+// effective is the section with what we add to it. Alerts come with their external labels, and relabeled.
 func effective(o Options) *promconfig.Config {
 	cfg := &promconfig.Config{GlobalConfig: promconfig.DefaultGlobalConfig}
-	cfg.GlobalConfig.ExternalLabels = o.ExternalLabels
 	cfg.GlobalConfig.MetricNameValidationScheme = model.UTF8Validation
-	cfg.AlertingConfig.AlertRelabelConfigs = o.Config.AlertRelabelConfigs
 	for _, given := range o.Config.AlertmanagerConfigs {
 		am := *given
 		am.RelabelConfigs = withoutCredentials(given.RelabelConfigs)

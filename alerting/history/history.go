@@ -36,8 +36,13 @@ const (
 // seen any more.
 type Episode struct {
 	// Fingerprint is Alertmanager's of the labels.
-	Fingerprint string            `json:"fingerprint"`
-	Labels      map[string]string `json:"labels"`
+	Fingerprint string `json:"fingerprint"`
+	// Labels are those with which the alert is sent.
+	Labels map[string]string `json:"labels"`
+	// RuleLabels are those that its rule gave it, if these are others.
+	RuleLabels map[string]string `json:"rule_labels,omitempty"`
+	// DroppedByRelabeling says that alert_relabel_configs keep it from being sent, so that no receiver is notified.
+	DroppedByRelabeling bool `json:"dropped_by_relabeling,omitempty"`
 	// ActiveSince is when the expression became true; zero where the store does not know it any more.
 	ActiveSince time.Time `json:"active_since,omitzero"`
 	StartedAt   time.Time `json:"started_at"`
@@ -87,8 +92,8 @@ type Attempt struct {
 type Sources struct {
 	// Storage has the ALERTS series.
 	Storage storage.Queryable
-	// Sent are the labels with which an alert reaches the Alertmanager: its own and the external ones. nil is its own.
-	Sent func(labels.Labels) labels.Labels
+	// Sent returns the labels with which an alert is sent to Alertmanagers, and whether it is sent at all. nil is its own.
+	Sent func(labels.Labels) (sent labels.Labels, keep bool)
 	// Interval is how often the rules of an alert are evaluated, 0 where that is not known; nil knows of none.
 	Interval func(alert string) time.Duration
 	// Silences are all that are known, also expired ones, that match labels.
@@ -111,7 +116,7 @@ func New(s Sources) *History {
 		s.Interval = func(string) time.Duration { return 0 }
 	}
 	if s.Sent == nil {
-		s.Sent = func(ls labels.Labels) labels.Labels { return ls }
+		s.Sent = func(ls labels.Labels) (labels.Labels, bool) { return ls, true }
 	}
 	return &History{s}
 }
@@ -202,8 +207,13 @@ func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool
 
 func (h *History) episode(ls labels.Labels, s span, active []activity) Episode {
 	e := Episode{
-		Labels: h.Sent(ls).Map(), StartedAt: s.start, EndedAt: s.end, Lost: s.lost,
+		Labels: ls.Map(), StartedAt: s.start, EndedAt: s.end, Lost: s.lost,
 		Silences: []Silence{}, Notifications: []Notification{},
+	}
+	if sent, keep := h.Sent(ls); !keep || sent.IsEmpty() { // Alertmanager refuses an alert without labels.
+		e.DroppedByRelabeling = true
+	} else if !labels.Equal(sent, ls) {
+		e.Labels, e.RuleLabels = sent.Map(), e.Labels
 	}
 	set := make(model.LabelSet, len(e.Labels))
 	for name, v := range e.Labels {
@@ -307,6 +317,9 @@ func (h *History) silenced(episodes []Episode) error {
 	}
 	for i := range episodes {
 		e := &episodes[i]
+		if e.DroppedByRelabeling {
+			continue
+		}
 		all, err := h.Silences(e.Labels)
 		if err != nil {
 			return err
@@ -334,7 +347,9 @@ func (h *History) told(ctx context.Context, q Query, episodes []Episode) error {
 		case e.next.After(to):
 			to = e.next
 		}
-		by[e.Fingerprint] = append(by[e.Fingerprint], i)
+		if !e.DroppedByRelabeling {
+			by[e.Fingerprint] = append(by[e.Fingerprint], i)
+		}
 		if e.StartedAt.Before(from) {
 			from = e.StartedAt
 		}
@@ -353,13 +368,13 @@ func (h *History) told(ctx context.Context, q Query, episodes []Episode) error {
 	}
 	for _, a := range slices.Backward(attempts) {
 		for fingerprint, status := range a.Statuses {
+			// One episode of each alert; relabeling can give several alerts the same labels.
 			for _, i := range by[fingerprint] {
 				e := &episodes[i]
 				if !a.Time.Before(e.StartedAt) && (e.next.IsZero() || a.Time.Before(e.next)) {
 					n := a.Notification
 					n.Status = status
 					e.Notifications = append(e.Notifications, n)
-					break
 				}
 			}
 		}

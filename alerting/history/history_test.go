@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/stretchr/testify/require"
 
@@ -276,4 +279,43 @@ func FuzzQuery(f *testing.F) {
 		require.False(t, q.To.Before(q.From))
 		require.True(t, q.Limit >= 1 && q.Limit <= history.MaxLimit)
 	})
+}
+
+// TestRelabeled: what was sent has other labels than what fired, two alerts have become one, and one was not sent at all.
+func TestRelabeled(t *testing.T) {
+	s := sources(t)
+	s.Sent = func(ls labels.Labels) (labels.Labels, bool) {
+		switch ls.Get("alertname") {
+		case "B", "D":
+			return labels.FromStrings("alertname", "joined", "service.name", "shop"), true
+		}
+		return ls, ls.Get("alertname") != "A"
+	}
+	joined := model.LabelSet{"alertname": "joined", "service.name": "shop"}.Fingerprint().String()
+	own := model.LabelSet{"alertname": "A", "severity": "warning"}.Fingerprint().String()
+	s.Attempts = func(context.Context, time.Time, time.Time, int) ([]history.Attempt, error) {
+		told := func(minutes float64, fingerprint string) history.Attempt {
+			return history.Attempt{Notification: history.Notification{Time: at(minutes), Receiver: "r"}, Statuses: map[string]string{fingerprint: "firing"}}
+		}
+		return []history.Attempt{told(12, own), told(7, joined), told(1, joined)}, nil
+	}
+	episodes, _, err := history.New(s).Episodes(t.Context(), history.Query{From: at(0), To: at(60), Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, episodes, 4)
+	for _, e := range episodes {
+		switch name := cmp.Or(e.RuleLabels["alertname"], e.Labels["alertname"]); name {
+		case "A": // Somebody posted an alert with the same labels.
+			require.True(t, e.DroppedByRelabeling)
+			require.Empty(t, e.Notifications)
+			require.Empty(t, e.Silences)
+			require.Nil(t, e.RuleLabels)
+		case "B", "D":
+			require.False(t, e.DroppedByRelabeling)
+			require.Equal(t, joined, e.Fingerprint)
+			require.Equal(t, map[string]string{"alertname": "joined", "service.name": "shop"}, e.Labels)
+			require.Len(t, e.Notifications, map[string]int{"B": 1, "D": 2}[name], "those since it fired")
+		default:
+			require.Failf(t, "another alert", "%v", e)
+		}
+	}
 }

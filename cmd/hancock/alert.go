@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 )
 
@@ -23,6 +25,9 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 	var report alertmanager.TestReport
 	if err := json.NewDecoder(resp.Body).Decode(&report); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if report.Dropped {
+		return errors.New("prometheus.alerting.alert_relabel_configs drop this alert: no receiver is notified of it")
 	}
 	failed := 0
 	table := tabwriter.NewWriter(stdout, 0, 0, 3, ' ', 0)
@@ -40,6 +45,9 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if report.GivenLabels != nil {
+		fmt.Fprintf(stdout, "\nsent with the labels %s\n", printable(labels.FromMap(report.Labels).String()))
 	}
 	for _, route := range report.Routes {
 		fmt.Fprintf(stdout, "\nroute of %s: %s\n", route.Receiver, route.Route)

@@ -68,7 +68,7 @@ func (s services) closeAgent() {
 func newRules(s services) (*alerting.Manager, error) {
 	return alerting.New(s.opts.alerting, alerting.Storage{
 		Queryable: s.db.Queryable(), Appendable: s.db.Appendable(), Query: s.db.QueryFunc(), Ready: s.db.FirstScrape(),
-	}, s.notification, s.reg, s.quiet.With("component", "alerting"))
+	}, s.notification.sender, s.reg, s.quiet.With("component", "alerting"))
 }
 
 // reloadables take a changed configuration. Receivers are there before the
@@ -90,7 +90,7 @@ func newBacktest(ctx context.Context, s services, reload *reloader) *backtest.Ha
 			opts := reload.current.Load().alerting
 			r := backtest.Request{
 				Interval: opts.EvaluationInterval, QueryOffset: opts.QueryOffset, ResendDelay: opts.ResendDelay,
-				ExternalLabels: opts.ExternalLabels, SentLabels: opts.ExternalLabels, ExternalURL: opts.ExternalURL,
+				ExternalLabels: opts.ExternalLabels, Relabeling: s.notification.sender.Relabeling(), ExternalURL: opts.ExternalURL,
 				Routing: s.notification.inside.Config(),
 			}
 			for _, f := range s.rules.Files() {
@@ -109,7 +109,7 @@ func newServer(ctx context.Context, s services, api http.Handler, reload *reload
 	}
 	return web.New(s.opts.web, web.Handlers{
 		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
-		Routes:  []web.Routes{s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newBacktest(ctx, s, reload), reload},
+		Routes:  []web.Routes{s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload},
 		Metrics: metricsHandler(s.reg, s.log),
 		API:     api,
 		Page:    page,

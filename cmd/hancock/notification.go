@@ -8,18 +8,17 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/rules"
 
 	"github.com/cyberviser/hancock/agent/requestlog"
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/alerting/external"
 	"github.com/cyberviser/hancock/alerting/history"
+	"github.com/cyberviser/hancock/alerting/outgoing"
 )
 
 // notification is where alerts go: to the Alertmanager within the process, and
@@ -27,13 +26,15 @@ import (
 type notification struct {
 	inside  *alertmanager.Alertmanager
 	outside *external.Forwarder
-	// labels are those that the configuration adds to whatever leaves Prometheus.
-	labels atomic.Pointer[labels.Labels]
+	// sender relabels the alerts of rules and sends them to both.
+	sender *outgoing.Sender
 }
 
 func openNotification(s services) (*notification, error) {
 	opts := s.opts.alertmanager
 	opts.Ledger = ledger{s.logs}
+	n := new(notification)
+	opts.Outgoing = func(ls labels.Labels) (labels.Labels, bool) { return n.sender.Labels(ls) }
 	inside, err := alertmanager.Open(opts, s.reg, s.log.With("component", "alertmanager"))
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Alertmanager: %w", err)
@@ -42,44 +43,21 @@ func openNotification(s services) (*notification, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing the Alertmanagers outside: %w", err), inside.Close())
 	}
-	n := &notification{inside: inside, outside: outside}
-	n.labels.Store(&s.opts.alerting.ExternalLabels)
+	n.inside, n.outside, n.sender = inside, outside, outgoing.NewSender(s.opts.relabeling(), outside, inside)
 	return n, nil
 }
 
-// Send passes on the alerts that fire or are resolved. It does not block.
-func (n *notification) Send(alerts ...*notifier.Alert) {
-	n.outside.Send(alerts...) // adds the labels itself
-	here := make([]*notifier.Alert, len(alerts))
-	for i, a := range alerts {
-		labelled := *a
-		labelled.Labels = withExternal(a.Labels, *n.labels.Load())
-		here[i] = &labelled
+// relabeling is what is done to the labels of alerts before they are sent.
+func (o options) relabeling() *outgoing.Relabeling {
+	if o.external.Config == nil {
+		return outgoing.New(o.alerting.ExternalLabels, nil)
 	}
-	n.inside.Send(here...)
+	return outgoing.New(o.alerting.ExternalLabels, o.external.Config.AlertRelabelConfigs)
 }
 
-// withExternal adds those external labels that ls does not have.
-func withExternal(ls, outer labels.Labels) labels.Labels {
-	if outer.IsEmpty() {
-		return ls
-	}
-	b := labels.NewBuilder(ls)
-	outer.Range(func(l labels.Label) {
-		if !ls.Has(l.Name) {
-			b.Set(l.Name, l.Value)
-		}
-	})
-	return b.Labels()
-}
-
-// reload takes another Alertmanager section.
+// reload takes another Alertmanager section, and another relabeling.
 func (n *notification) reload(o options) error {
-	if err := n.inside.Reload(o.alertmanager.Config); err != nil {
-		return err
-	}
-	n.labels.Store(&o.alerting.ExternalLabels)
-	return nil
+	return n.inside.Reload(o.alertmanager.Config, func() { n.sender.Reload(o.relabeling()) })
 }
 
 // Close ends what Run has left, and saves what the Alertmanager remembers.
@@ -151,7 +129,7 @@ func fits(a alertmanager.Attempt, q alertmanager.LedgerQuery) bool {
 func newHistory(s services) *history.History {
 	return history.New(history.Sources{
 		Storage:  s.db.Queryable(),
-		Sent:     func(ls labels.Labels) labels.Labels { return withExternal(ls, *s.notification.labels.Load()) },
+		Sent:     s.notification.sender.Labels,
 		Interval: func(alert string) time.Duration { return longestInterval(s.rules.RuleGroups(), alert) },
 		Silences: func(set map[string]string) ([]history.Silence, error) {
 			found, err := s.notification.inside.Silences(set)
@@ -182,6 +160,19 @@ func newHistory(s services) *history.History {
 			return attempts, err
 		},
 	})
+}
+
+// newOutgoing lists the alerts that are sent with other labels than those of their rules.
+func newOutgoing(s services) outgoing.Handler {
+	return outgoing.Handler{Sender: s.notification.sender, Active: func() []labels.Labels {
+		var active []labels.Labels
+		for _, r := range s.rules.AlertingRules() {
+			for _, a := range r.ActiveAlerts() {
+				active = append(active, a.Labels)
+			}
+		}
+		return active
+	}}
 }
 
 // longestInterval is the longest one of the groups that can raise the alert.

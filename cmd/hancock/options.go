@@ -151,7 +151,7 @@ func compose(c config.Config) (options, error) {
 	if c.Prometheus != nil {
 		o.alerting.ExternalLabels = c.Prometheus.GlobalConfig.ExternalLabels
 		o.alerting.QueryOffset = time.Duration(c.Prometheus.GlobalConfig.RuleQueryOffset)
-		o.external.Config, o.external.ExternalLabels = &c.Prometheus.AlertingConfig, c.Prometheus.GlobalConfig.ExternalLabels
+		o.external.Config = &c.Prometheus.AlertingConfig
 	}
 	o.alertmanager.Path, o.alertmanager.Config = filepath.Join(o.tsdb.Path, "alertmanager"), c.Alertmanager
 	o.alertmanager.Retention = time.Duration(c.Alerting.Retention)
