@@ -21,10 +21,11 @@ type fakeManager struct {
 	posted   []map[string]any // every silence, as it came
 	failing  bool             // the last attempt to notify
 	notifies bool
-	quiet    bool // the heartbeat alone fires
-	foreign  bool // there is an alert that no rule here gives
-	muted    bool // the times of the route mute it
-	many     int  // alerts from elsewhere, each of another name
+	quiet    bool  // the heartbeat alone fires
+	foreign  bool  // there is an alert that no rule here gives
+	muted    bool  // the times of the route mute it
+	many     int   // alerts from elsewhere, each of another name
+	outgoing []any // alerts of rules that are sent with other labels
 }
 
 func (f *fakeManager) change(how func()) {
@@ -67,6 +68,8 @@ func (f *fakeManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(append([]map[string]any{}, f.silences...))
 	case path == "v2/alerts/groups":
 		_ = json.NewEncoder(w).Encode(f.groups())
+	case path == "hancock/alerts/outgoing":
+		_ = json.NewEncoder(w).Encode(map[string]any{"alerts": append([]any{}, f.outgoing...)})
 	case path == "v2/receivers":
 		_ = json.NewEncoder(w).Encode([]any{map[string]any{"name": "slack-warnings"}})
 	case path == "hancock/notifications" && r.FormValue("limit") == "20":

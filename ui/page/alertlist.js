@@ -110,7 +110,7 @@ function AlertItem({ row, alerting, now }) {
         ${row.text !== "" && html`<p>${row.text}</p>`}
         ${labels !== "" && html`<code>${labels}</code>`}
         <code>${row.detail}</code>
-        ${(row.state === "firing" || row.state === "muted") && html`<${SilenceForm} row=${row} alerting=${alerting} />`}
+        ${(row.state === "firing" || row.state === "muted") && !row.dropped && html`<${SilenceForm} row=${row} alerting=${alerting} />`}
       </div>
       ${row.state !== "inactive" &&
       html`

@@ -113,10 +113,22 @@ function activeRow(rule, alert, known) {
     since: millis(alert.activeAt),
     text: clip(textOf(alert.annotations, false)),
     detail: clip(rule.query),
-    labels: alert.labels,
     runbook: linkOf(alert.annotations),
-    ...(firing ? known.suppression(known.take(alert.labels)) : { state: "pending", quiet: "" }),
+    ...stateOf(firing, alert.labels, known),
   };
+}
+
+/**
+ * @param {boolean} firing
+ * @param {Labels} own of an alert of a rule
+ * @param {ReturnType<typeof knownAlerts>} known
+ * @returns {Pick<AlertRow, "state" | "quiet" | "labels" | "dropped">}
+ */
+function stateOf(firing, own, known) {
+  const labels = known.sent(own);
+  if (!firing) return { state: "pending", quiet: "", labels: labels ?? own, dropped: !labels };
+  if (!labels) return { state: "muted", quiet: "Not sent: dropped by alert_relabel_configs", labels: own, dropped: true };
+  return { ...known.suppression(known.take(labels)), labels };
 }
 
 /**
@@ -163,8 +175,18 @@ function knownAlerts(manager) {
   const indexes = new Map();
   /** @type {Set<ManagerAlert>} */
   const taken = new Set();
+  const outgoing = new Map(manager?.outgoing?.map((alert) => [keyOf(alert.labels), alert]));
 
   return {
+    /**
+     * The labels with which an alert of a rule is sent, undefined when it is dropped.
+     * @param {Labels} labels
+     */
+    sent(labels) {
+      const changed = outgoing.size > 0 ? outgoing.get(keyOf(labels)) : undefined;
+      return changed ? changed.sent : labels;
+    },
+
     /** @param {Labels} labels */
     take(labels) {
       const names = Object.keys(labels).sort();
@@ -218,7 +240,7 @@ export function tellSilence(silence) {
 /** @param {Silence} silence */
 export function tellMatchers(silence) {
   const sign = (/** @type {import("./types.js").Matcher} */ m) => (m.isEqual === false ? "!" : "=") + (m.isRegex ? "~" : m.isEqual === false ? "=" : "");
-  return clip(silence.matchers.map((m) => `${m.name}${sign(m)}${JSON.stringify(m.value)}`).join(", "));
+  return clip(silence.matchers.map((m) => `${nameOf(m.name)}${sign(m)}${JSON.stringify(m.value)}`).join(", "));
 }
 
 /**
@@ -227,7 +249,15 @@ export function tellMatchers(silence) {
  */
 export function tellLabels(labels) {
   const rest = Object.entries(labels).filter(([name]) => name !== "alertname" && name !== "severity");
-  return clip(rest.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", "));
+  return clip(rest.map(([name, value]) => `${nameOf(name)}=${JSON.stringify(value)}`).join(", "));
+}
+
+/**
+ * The name of a label as matchers have it: quoted where it would not be read as one name.
+ * @param {string} name
+ */
+function nameOf(name) {
+  return /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) ? name : JSON.stringify(name);
 }
 
 /**

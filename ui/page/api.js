@@ -1,7 +1,7 @@
 // The server's APIs, as the page needs them. Every call rejects with an ApiError or, when its signal was
 // aborted, with that signal's reason.
 
-/** @import {Attempt, Grid, Labels, ManagerAlert, MatrixSeries, Rule, Silence, VectorSample} from "./types.js" */
+/** @import {Attempt, Grid, Labels, ManagerAlert, MatrixSeries, OutgoingAlert, Rule, Silence, VectorSample} from "./types.js" */
 
 /** Prometheus cuts longer answers off: no panel draws that many series. */
 const limit = "200";
@@ -149,17 +149,19 @@ export function createClient(base) {
     },
 
     /**
-     * What Alertmanager holds: all alerts, in their groups, and the silences that have not ended.
+     * What Alertmanager holds: all alerts, in their groups, and the silences that have not ended; and which alerts
+     * of rules it has with other labels, or not at all.
      * @param {AbortSignal} signal
-     * @returns {Promise<{alerts: ManagerAlert[], silences: Silence[]}>}
+     * @returns {Promise<{alerts: ManagerAlert[], silences: Silence[], outgoing: OutgoingAlert[]}>}
      */
     async manager(signal) {
-      const [groups, silences] = await Promise.all([
+      const [groups, silences, outgoing] = await Promise.all([
         managerList("alerts/groups", {}, signal, "alerts"),
         managerList("silences", { expired: "false" }, signal, "matchers", "status"),
+        get("api/hancock/alerts/outgoing", {}, signal),
       ]);
       const alerts = groups.flatMap((group) => expectObjects("alerts", group.alerts, "labels", "status"));
-      return { alerts: eachOnce(alerts), silences };
+      return { alerts: eachOnce(alerts), silences, outgoing: expectObjects("outgoing alerts", outgoing.body?.alerts ?? [], "labels") };
     },
 
     /**

@@ -124,6 +124,13 @@ export interface ManagerAlert {
   status: { state: "active" | "suppressed" | "unprocessed"; silencedBy?: string[]; inhibitedBy?: string[]; mutedBy?: string[] };
 }
 
+/** An active alert of a rule that Alertmanager has with other labels (sent), or not at all (dropped). */
+export interface OutgoingAlert {
+  labels: Labels;
+  sent?: Labels;
+  dropped?: boolean;
+}
+
 export interface Matcher {
   name: string;
   value: string;
@@ -167,8 +174,10 @@ export interface AlertRow {
   since: number | null;
   text: string;
   detail: string;
-  /** Of the alert; a rule at rest has none. */
+  /** Those with which the alert is sent. A rule at rest has none. */
   labels: Labels;
+  /** Relabeling keeps it from being sent, so it cannot be silenced. */
+  dropped?: boolean;
   /** Address of the runbook, or empty. */
   runbook: string;
   /** Why nobody is told of it: until when and why it is silenced, what inhibits it, or which time mutes it. */
@@ -181,7 +190,7 @@ export interface AlertsState {
   error: string | null;
   heartbeat: "none" | "fires" | "missing";
   /** What Alertmanager last said; null when it was not asked yet. */
-  manager: { alerts: ManagerAlert[]; silences: Silence[] } | null;
+  manager: { alerts: ManagerAlert[]; silences: Silence[]; outgoing?: OutgoingAlert[] } | null;
   managerError: string | null;
   /** What the ledger last said; failing are the receivers whose last attempt failed. */
   told: { attempts: Attempt[]; notifies: boolean; failing: Attempt[] } | null;

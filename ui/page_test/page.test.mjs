@@ -212,6 +212,44 @@ test("what Alertmanager suppresses does not fire", () => {
   assert.deepEqual(toAlerts(rules).filter((r) => r.state === "firing").length, 4, "nobody knows what is silenced");
 });
 
+test("an alert of a rule is found by the labels with which it is sent", () => {
+  const rules = [ruleOf("Down", [{ host: "a", replica: "1" }, { host: "b", replica: "1" }, { host: "c" }, { host: "d", replica: "1" }, { host: "d", replica: "2" }])];
+  const manager = {
+    alerts: [
+      active("1", { alertname: "Down", host: "a", "service.name": "shop" }),
+      active("2", { alertname: "Down", host: "c" }, { state: "suppressed", silencedBy: ["s"] }),
+      active("3", { alertname: "Renamed", host: "d" }),
+    ],
+    silences: [silence("s")],
+    outgoing: [
+      { labels: { replica: "1", host: "a", alertname: "Down" }, sent: { alertname: "Down", host: "a", "service.name": "shop" } },
+      { labels: { alertname: "Down", host: "b", replica: "1" }, dropped: true },
+      { labels: { alertname: "Down", host: "d", replica: "1" }, sent: { alertname: "Renamed", host: "d" } },
+      { labels: { alertname: "Down", host: "d", replica: "2" }, sent: { alertname: "Renamed", host: "d" } },
+    ],
+  };
+  const rows = toAlerts(rules, manager);
+  assert.deepEqual(
+    rows.map((r) => [r.name, r.state, r.labels, r.dropped ?? false]),
+    [
+      ["Down", "firing", { alertname: "Down", host: "a", "service.name": "shop" }, false],
+      ["Down", "firing", { alertname: "Renamed", host: "d" }, false],
+      ["Down", "firing", { alertname: "Renamed", host: "d" }, false],
+      ["Down", "muted", { alertname: "Down", host: "b", replica: "1" }, true],
+      ["Down", "silenced", { alertname: "Down", host: "c" }, false],
+    ],
+    "none of them stands in the list a second time",
+  );
+  assert.match(rows[3].quiet, /alert_relabel_configs/);
+  assert.equal(new Set(rows.map((r) => r.key)).size, rows.length);
+});
+
+test("names are quoted where a matcher needs it", () => {
+  assert.equal(tellLabels({ alertname: "A", "service.name": 'a"b\\', städte: "köln", ok_1: "x" }), '"service.name"="a\\"b\\\\", "städte"="köln", ok_1="x"');
+  const utf8 = silence("s", { matchers: [{ name: "a b", value: "x", isRegex: true, isEqual: false }] });
+  assert.equal(tellMatchers(utf8), '"a b"!~"x"');
+});
+
 test("what is muted by time does not fire either, unless something else keeps it quiet", () => {
   const manager = {
     alerts: [
