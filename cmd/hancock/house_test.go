@@ -32,8 +32,9 @@ var imports = map[string][]string{
 	"web":   {"ui"},
 	"cmd/hancock": {
 		"agent", "agent/health", "agent/llm", "agent/requestlog", "alerting", "alerting/alertmanager", "alerting/backtest", "alerting/external",
-		"alerting/history", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web",
+		"alerting/history", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "cmd/hancock/internal/lint", "tsdb", "ui", "web",
 	},
+	"cmd/hancock/internal/lint": {"alerting/rulecheck", "cmd/hancock/internal/config"},
 }
 
 // sources are all Go files of the repository by their folder.
