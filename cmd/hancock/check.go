@@ -40,7 +40,11 @@ func composeAndCheck(c config.Config) (options, error) {
 func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	opts, err := composeAndCheck(inv.config)
 	if err != nil {
-		return err
+		var errs []error
+		for _, f := range lint.MissingFiles(inv.config) { // They may be the cause, which the error does not name.
+			errs = append(errs, errors.New(f.String()))
+		}
+		return usageError{errors.Join(append(errs, err)...)}
 	}
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	commonconfig "github.com/prometheus/common/config"
@@ -76,7 +77,7 @@ func (l *linter) prometheus() {
 	}
 	top := config.Path{"prometheus"}
 	l.files(p, top)
-	l.patterns(top.At("scrape_config_files"), p.ScrapeConfigFiles)
+	l.patterns(top.At("scrape_config_files"), p.ScrapeConfigFiles, false)
 	for _, job := range Jobs(l.Config) {
 		if _, ours := job.Path[0].(string); !ours {
 			l.files(job.Config, job.Path)
@@ -97,6 +98,19 @@ func (l *linter) prometheus() {
 	for i, c := range p.AlertingConfig.AlertmanagerConfigs {
 		l.alertmanagers(c, top.At("alerting", "alertmanagers", i))
 	}
+}
+
+// MissingFiles returns the findings on files that cannot be read. It takes configurations that do not load for lack of
+// such a file, too.
+func MissingFiles(c config.Config) []config.Finding {
+	l := &linter{Input: Input{Config: c}}
+	if c.Prometheus != nil {
+		l.files(c.Prometheus, config.Path{"prometheus"})
+	}
+	if c.Alertmanager != nil {
+		l.files(c.Alertmanager, config.Path{"alertmanager"})
+	}
+	return l.findings
 }
 
 // files reports files that settings below path name and that cannot be read.
@@ -127,7 +141,7 @@ func (l *linter) file(path config.Path, name string) {
 	case err != nil:
 		l.fail(path, "cannot read the file "+name+" ("+reason(err)+")", "correct the path")
 	case statErr == nil && info.IsDir():
-		l.fail(path, name+" is a directory", "name a file in it")
+		l.warn(path, name+" is a directory", "name a file in it") // promtool accepts it.
 	}
 }
 
@@ -139,11 +153,15 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// patterns reports patterns that no file matches.
-func (l *linter) patterns(path config.Path, patterns []string) {
+// patterns reports names that no file matches. Patterns are hints where nothing is lost if they match later.
+func (l *linter) patterns(path config.Path, patterns []string, optional bool) {
 	for i, pattern := range patterns {
+		report := l.warn
+		if optional && strings.ContainsAny(pattern, `*?[\`) {
+			report = l.hint
+		}
 		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 {
-			l.warn(path.At(i), "no files match "+pattern, "correct the pattern or create a file")
+			report(path.At(i), "no files match "+pattern, "correct the pattern or create a file")
 		}
 	}
 }

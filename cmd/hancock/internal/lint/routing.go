@@ -2,15 +2,14 @@ package lint
 
 import (
 	"fmt"
-	"regexp/syntax"
 	"slices"
-	"strings"
 	"time"
 
 	amconfig "github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/dispatch"
 	amlabels "github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
@@ -24,7 +23,7 @@ func (l *linter) alertmanager() {
 	}
 	top := config.Path{"alertmanager"}
 	l.files(a, top)
-	l.patterns(top.At("templates"), a.Templates)
+	l.patterns(top.At("templates"), a.Templates, true)
 	if a.Route != nil {
 		used := map[string]bool{}
 		l.route(dispatch.NewRoute(a.Route, nil), a.Route, top.At("route"), nil, used)
@@ -53,7 +52,7 @@ func (l *linter) route(r *dispatch.Route, c *amconfig.Route, path config.Path, a
 	for i, child := range r.Routes {
 		below := path.At("routes", i)
 		before := slices.IndexFunc(r.Routes[:i], func(s *dispatch.Route) bool { return !s.Continue && implies(child.Matchers, s.Matchers) })
-		if before >= 0 {
+		if a, _ := contradiction(slices.Concat(matchers, child.Matchers)); a == nil && before >= 0 {
 			place, _ := l.Config.Sources.Place(path.At("routes", before))
 			l.warn(below, "never reached, as every alert that it matches is taken by the route before it ("+place+")",
 				"move it up, or set continue: true in that route")
@@ -131,15 +130,11 @@ func literals(m *amlabels.Matcher) []string {
 	if m.Type == amlabels.MatchEqual || m.Type == amlabels.MatchNotEqual {
 		return []string{m.Value}
 	}
-	var values []string
-	for _, value := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(m.Value, "("), ")"), "|") {
-		re, err := syntax.Parse(value, syntax.Perl)
-		if err != nil || re.Op != syntax.OpLiteral {
-			return nil
-		}
-		values = append(values, string(re.Rune))
+	re, err := labels.NewFastRegexMatcher(m.Value)
+	if err != nil {
+		return nil
 	}
-	return values
+	return re.SetMatches()
 }
 
 // alertsKnown tells whether the labels of alerts are those of the rules.

@@ -33,7 +33,7 @@ func (l *linter) rules() {
 					l.warn(path, fmt.Sprintf("rule %s has the name and the labels of the rule at %s", name, before), "rename one, add a label or delete it")
 					continue
 				}
-				first[key], _ = document.Place(path)
+				first[key], _ = l.Config.Sources.Place(path)
 			}
 		}
 	}
