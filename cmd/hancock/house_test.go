@@ -82,6 +82,12 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestTimeZones holds the program to its own copy of the time zones: an image without an operating system has none.
+func TestTimeZones(t *testing.T) {
+	_, f := parseFile(t, "main.go")
+	require.True(t, slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"time/tzdata"` }))
+}
+
 func TestPackageComments(t *testing.T) {
 	for dir, files := range sources(t, false) {
 		var comments []string
