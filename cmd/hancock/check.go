@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -42,7 +43,7 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	if err != nil {
 		var errs []error
 		for _, f := range lint.MissingFiles(inv.config) { // They may be the cause, which the error does not name.
-			errs = append(errs, errors.New(f.String()))
+			errs = append(errs, errors.New(redacted(f.String())))
 		}
 		return usageError{errors.Join(append(errs, err)...)}
 	}
@@ -61,10 +62,10 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	warnings := 0
 	for _, f := range findings {
 		if f.Severity == config.Error {
-			errs = append(errs, errors.New(f.String()))
+			errs = append(errs, errors.New(redacted(f.String())))
 			continue
 		}
-		fmt.Fprintln(stdout, f)
+		fmt.Fprintln(stdout, redacted(f.String()))
 		if f.Severity == config.Warning {
 			warnings++
 		}
@@ -101,6 +102,21 @@ func inspect(ctx context.Context, c config.Config, opts options) ([]config.Findi
 	})...)
 	config.SortFindings(findings)
 	return findings, nil
+}
+
+// logFindings logs settings without effect, and those that check refuses although the process runs with them. What is
+// hardly intended is for check to report.
+func logFindings(log *slog.Logger, c config.Config, opts options) {
+	findings, err := inspect(context.Background(), c, opts)
+	if err != nil {
+		log.Error("failed to check the configuration", "err", err)
+		findings = c.Warnings
+	}
+	for _, f := range findings {
+		if f.Severity == config.Error || slices.Contains(c.Warnings, f) {
+			log.Warn("configuration", "detail", redacted(f.String()))
+		}
+	}
 }
 
 // plural is n and a noun.

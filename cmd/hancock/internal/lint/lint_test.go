@@ -216,3 +216,35 @@ func requireFindings(t *testing.T, want, got []string) {
 		require.True(t, strings.HasPrefix(got[i], want[i]), "want %s\n got %s", want[i], got[i])
 	}
 }
+
+// TestJobLabels asks for the values of the label job, which relabelling and files of targets may change.
+func TestJobLabels(t *testing.T) {
+	const top = "prometheus:\n  scrape_configs:\n"
+	for _, tc := range []struct {
+		name, text string
+		want       []string // nil: not known
+	}{
+		{"as configured", top + "  - {job_name: a, static_configs: [{targets: ['x:1']}]}\n  - {job_name: b}\n", []string{"a", "b"}},
+		{"relabelled", top + "  - {job_name: a, static_configs: [{targets: ['x:1']}], relabel_configs: [{target_label: job, replacement: database}]}\n", []string{"a", "database"}},
+		{"label of a group", top + "  - {job_name: a, static_configs: [{targets: ['x:1'], labels: {job: other}}, {targets: ['y:1']}]}\n", []string{"a", "other"}},
+		{"file of targets without it", top + "  - {job_name: a, file_sd_configs: [{files: [plain.yml]}]}\n", []string{"a"}},
+		{"file of targets with it", top + "  - {job_name: a, file_sd_configs: [{files: [job.json]}]}\n", nil},
+		{"discovered and relabelled", top + "  - {job_name: a, http_sd_configs: [{url: 'http://x/'}], relabel_configs: [{source_labels: [x], target_label: job}]}\n", nil},
+		{"discovered and mapped", top + "  - {job_name: a, dns_sd_configs: [{names: [x]}], relabel_configs: [{action: labelmap, regex: '__meta_(.+)'}]}\n", nil},
+		{"discovered", top + "  - {job_name: a, http_sd_configs: [{url: 'http://x/'}], relabel_configs: [{source_labels: [x], target_label: y}]}\n", []string{"a"}},
+		{"in another file", "prometheus: {scrape_config_files: [more.yml]}\n", []string{"more"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, text := range map[string]string{
+				"hancock.yml": tc.text, "plain.yml": "- targets: ['x:1']\n", "job.json": `[{"targets": ["x:1"], "labels": {"job": "from-file"}}]`,
+				"more.yml": "scrape_configs: [{job_name: more, static_configs: [{targets: ['x:1']}]}]\n",
+			} {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+			}
+			c, err := config.Load(filepath.Join(dir, "hancock.yml"), config.Config{Storage: config.Storage{Path: "data"}})
+			require.NoError(t, err)
+			require.Equal(t, tc.want, lint.JobLabels(c))
+		})
+	}
+}
