@@ -106,6 +106,11 @@ func MissingFiles(c config.Config) []config.Finding {
 	l := &linter{Input: Input{Config: c}}
 	if c.Prometheus != nil {
 		l.files(c.Prometheus, config.Path{"prometheus"})
+		for i, name := range c.Prometheus.RuleFiles {
+			if !strings.ContainsAny(name, `*?[\`) {
+				l.file(config.Path{"prometheus", "rule_files", i}, name)
+			}
+		}
 	}
 	if c.Alertmanager != nil {
 		l.files(c.Alertmanager, config.Path{"alertmanager"})
