@@ -125,6 +125,7 @@ func TestPageSilencesAnAlert(t *testing.T) {
 	require.Equal(t, "1 pending", browsertest.Eval[string](b, chip))
 	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[data-alert=HancockNoTraffic] [data-quiet]').innerText`), "works <b>")
 	require.Contains(t, browsertest.Eval[string](b, `document.querySelector('[data-silenced]').innerText`), `alertname="HancockNoTraffic", severity="critical"`)
+	require.Regexp(t, `^\d+ alerts?$`, browsertest.Eval[string](b, `document.querySelector('[data-silence-reach]').innerText`))
 	require.Equal(t, "HancockNoTraffic is silenced.", browsertest.Eval[string](b, `document.querySelector('[aria-live=polite]').textContent`))
 	api.manager.change(func() {
 		require.Len(t, api.manager.posted, 1)

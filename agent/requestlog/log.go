@@ -77,10 +77,11 @@ func (h handler) WithGroup(name string) slog.Handler {
 	return handler{Handler: h.Handler.WithGroup(name)}
 }
 
-// rename gives slog's own three fields the names and forms of our log. The
-// kinds tell them from attributes of the same names.
+// rename gives slog's own three fields the names and forms of our log, and all other values readable ones. The kinds
+// tell the three from attributes of the same names.
 func rename(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) > 0 {
+		a.Value = readable(a.Value)
 		return a
 	}
 	switch a.Key {
@@ -93,8 +94,9 @@ func rename(groups []string, a slog.Attr) slog.Attr {
 			return slog.String(slog.LevelKey, levelName(level))
 		}
 	case slog.MessageKey:
-		return slog.Attr{Key: "message", Value: a.Value}
+		return slog.Attr{Key: "message", Value: readable(a.Value)}
 	}
+	a.Value = readable(a.Value)
 	return a
 }
 

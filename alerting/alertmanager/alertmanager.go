@@ -165,6 +165,7 @@ func Open(o Options, reg prometheus.Registerer, log *slog.Logger) (am *Alertmana
 	if err := a.store.restore(); err != nil {
 		return nil, err
 	}
+	a.warnOfBroadSilences(context.Background(), silence.QState(silence.SilenceStateActive))
 	a.pipelines = notify.NewPipelineBuilder(used, featurecontrol.NoopFlags{}, eventrecorder.Recorder{})
 	a.dispatching = dispatch.NewDispatcherMetrics(false, used, featurecontrol.NoopFlags{})
 	a.inbox = newInbox(o.MaxPending, a.metrics, log)

@@ -165,6 +165,9 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 			return
 		}
 	}
+	if r.Method == http.MethodPost && what == "/silences" {
+		a.warnOfNewSilence(r.Context(), held)
+	}
 	body := held.body.Bytes()
 	if what == "/status" {
 		body = a.current.Load().secrets.scrubJSON(body)

@@ -161,11 +161,13 @@ func TestAmtool(t *testing.T) {
 	s := newStation(t, lines(
 		"route:",
 		"  receiver: nobody", quickly,
-		"  routes: [{matchers: [severity=critical], receiver: pager}]",
+		"  routes: [{matchers: [severity=critical], receiver: pager}, {matchers: [severity=none], receiver: hook}]",
 		"receivers:",
 		"- name: nobody",
 		"- name: pager",
 		"  pagerduty_configs: [{url: "+pager.URL+", routing_key: 0123456789abcdef0123456789abcdef}]",
+		"- name: hook",
+		"  webhook_configs: [{url: "+refusing+"/hook}]",
 	))
 	address := serve(t, s)
 	run := func(args ...string) string {
@@ -200,6 +202,9 @@ func TestAmtool(t *testing.T) {
 	shown := run("config", "show")
 	require.Contains(t, shown, "receiver: pager")
 	require.NotContains(t, shown, "0123456789abcdef")
+	// Older programs do not know the fields of newer configurations, nor masked addresses of webhooks.
+	require.Contains(t, run("config", "routes"), `{severity="critical"}  receiver: pager`)
+	require.Contains(t, run("config", "routes", "show"), "receiver: nobody")
 	require.Contains(t, run("config", "routes", "test", "severity=critical"), "pager")
 	require.Contains(t, run("cluster", "show"), "disabled")
 	require.Contains(t, run("check-config", filepath.Join("..", "..", "docs", "alertmanager.example.yml")), "SUCCESS")
@@ -216,5 +221,9 @@ func TestAmtoolVersion(t *testing.T) {
 		require.NotNil(t, found)
 		return string(found[1])
 	}
-	require.Equal(t, version("..", "..", "go.mod"), version("..", "..", "tools", "amtool", "go.mod"))
+	embedded := version("..", "..", "go.mod")
+	require.Equal(t, embedded, version("..", "..", "tools", "amtool", "go.mod"))
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "alerting.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(docs), "Use "+strings.Join(strings.Split(strings.TrimPrefix(embedded, "v"), ".")[:2], ".")+" for it, the version of the embedded")
 }

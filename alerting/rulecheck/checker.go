@@ -176,7 +176,7 @@ func (c *checker) selector(vs *parser.VectorSelector, absent bool) []problem {
 	case begins(name, c.known.Later):
 		return nil
 	}
-	p := problem{missing: true, Finding: Finding{Severity: Warning, Metric: name, Suggestion: suggest(name, c.names)}}
+	p := problem{missing: true, Finding: Finding{Severity: Warning, Metric: name, Suggestion: Suggest(name, c.names)}}
 	switch {
 	case c.otherType(name, &p.Finding):
 	case asked || !c.known.Open || begins(name, c.known.Own):
@@ -272,7 +272,7 @@ func (c *checker) strangeLabel(name string, m *labels.Matcher, s series) []probl
 	}
 	slices.Sort(names)
 	p := problem{missing: true, Finding: Finding{
-		Severity: Warning, Metric: name, Label: m.Name, Suggestion: suggest(m.Name, names),
+		Severity: Warning, Metric: name, Label: m.Name, Suggestion: Suggest(m.Name, names),
 		Message: fmt.Sprintf("%s has no label %s (it has %s), so %s matches nothing", name, m.Name, join(names), m),
 	}}
 	if slices.Contains(c.known.ExternalLabels, m.Name) {
@@ -301,7 +301,7 @@ func (c *checker) values(name string, m *labels.Matcher, values []string, whose 
 		Severity: Warning, Metric: name, Label: m.Name, Message: fmt.Sprintf("%s %s", whose, m),
 	}}
 	if m.Type == labels.MatchEqual {
-		p.Suggestion = suggest(m.Value, values)
+		p.Suggestion = Suggest(m.Value, values)
 	}
 	return []problem{p}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -136,8 +137,10 @@ func (c *checker) returned(e *parser.Call) labelSet {
 		return s.Val, true
 	}
 	switch e.Func.Name {
-	case "absent", "absent_over_time", "info":
+	case "info":
 		return nil
+	case "absent", "absent_over_time":
+		return absent(e.Args[0])
 	case "label_replace", "label_join":
 		if dst, ok := literal(1); ok {
 			return c.labelsOf(e.Args[0]).with(dst)
@@ -167,6 +170,22 @@ func (c *checker) returned(e *parser.Call) labelSet {
 		return labelSet{}
 	}
 	return all
+}
+
+// absent returns the labels that the absence of a selector has: those that it wants to be equal to something.
+func absent(e parser.Expr) labelSet {
+	of := labelSet{}
+	if matrix, ok := e.(*parser.MatrixSelector); ok {
+		e = matrix.VectorSelector
+	}
+	if vs, ok := e.(*parser.VectorSelector); ok {
+		for _, m := range vs.LabelMatchers {
+			if m.Type == labels.MatchEqual && m.Name != model.MetricNameLabel {
+				of[m.Name] = true
+			}
+		}
+	}
+	return of
 }
 
 // grouping finds labels in by or without that what is aggregated cannot have.
@@ -213,7 +232,7 @@ func (c *checker) strange(clause []string, word string, can labelSet) []problem 
 			continue
 		}
 		f := Finding{
-			Severity: Warning, Label: l, Suggestion: suggest(l, names),
+			Severity: Warning, Label: l, Suggestion: Suggest(l, names),
 			Message: fmt.Sprintf("%s (%s): no series there has the label %s", word, l, l),
 		}
 		if f.Suggestion == "" {
@@ -240,7 +259,7 @@ func (c *checker) templates(r rulefmt.Rule, expr parser.Expr) []problem {
 	for _, texts := range []map[string]string{r.Labels, r.Annotations} {
 		for _, key := range slices.Sorted(maps.Keys(texts)) {
 			for _, label := range shownRE.FindAllStringSubmatch(texts[key], -1) {
-				if near := suggest(label[1], names); !can[label[1]] && near != "" {
+				if near := Suggest(label[1], names); !can[label[1]] && near != "" {
 					found = append(found, problem{Finding: Finding{
 						Severity: Warning, Label: label[1], Suggestion: near,
 						Message: fmt.Sprintf("the %s shows the label %s, which no alert of this rule has", key, label[1]),

@@ -75,6 +75,27 @@ type File struct {
 	Groups *rulefmt.RuleGroups
 }
 
+// newParser takes all that Prometheus has, enabled here or not: what cannot be loaded is reported elsewhere.
+func newParser() parser.Parser {
+	return parser.NewParser(parser.Options{
+		EnableExperimentalFunctions: true, ExperimentalDurationExpr: true,
+		EnableExtendedRangeSelectors: true, EnableBinopFillModifiers: true,
+	})
+}
+
+// parse fills in the groups.
+func (f *File) parse(p parser.Parser) error {
+	if f.Groups != nil {
+		return nil
+	}
+	groups, errs := rulefmt.Parse(f.Content, false, model.UTF8Validation, p, slog.New(slog.DiscardHandler))
+	if len(errs) > 0 {
+		return fmt.Errorf("%s: %w", f.Name, errors.Join(errs...))
+	}
+	f.Groups = groups
+	return nil
+}
+
 const (
 	// maxExpr is the length in bytes above which an expression is not looked into.
 	maxExpr = 32 << 10
@@ -85,18 +106,11 @@ const (
 // Check looks at each rule of files in the light of what is known. Rules may use what those of any of the files
 // record, and which alerts they raise. The error is of a file that does not parse, or of the store.
 func Check(ctx context.Context, files []File, k Known) ([]Finding, error) {
-	p := parser.NewParser(parser.Options{
-		EnableExperimentalFunctions: true, ExperimentalDurationExpr: true,
-		EnableExtendedRangeSelectors: true, EnableBinopFillModifiers: true,
-	})
+	p := newParser()
 	files = slices.Clone(files)
 	for i := range files {
-		if files[i].Groups == nil {
-			groups, errs := rulefmt.Parse(files[i].Content, false, model.UTF8Validation, p, slog.New(slog.DiscardHandler))
-			if len(errs) > 0 {
-				return nil, fmt.Errorf("%s: %w", files[i].Name, errors.Join(errs...))
-			}
-			files[i].Groups = groups
+		if err := files[i].parse(p); err != nil {
+			return nil, err
 		}
 	}
 	c := newChecker(ctx, k, files)

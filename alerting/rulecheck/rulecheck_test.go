@@ -3,7 +3,10 @@ package rulecheck_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -282,10 +285,11 @@ func TestTemplates(t *testing.T) {
 		expr, text string
 		want       []string
 	}{
-		"it has them":              {"sum by (job) (up) == 0", "{{ $labels.job }} {{ $value }}", nil},
-		"it has another":           {"sum by (job) (up) == 0", "{{ $labels.jop }}", []string{"warning: the summary shows the label jop, which no alert of this rule has -> job"}},
-		"it is asked for":          {"sum by (job) (up) == 0", "{{ with $labels.instance }}{{ . }}{{ end }}", nil},
-		"nobody knows what it has": {"absent(up)", "{{ $labels.jop }}", nil},
+		"it has them":               {"sum by (job) (up) == 0", "{{ $labels.job }} {{ $value }}", nil},
+		"it has another":            {"sum by (job) (up) == 0", "{{ $labels.jop }}", []string{"warning: the summary shows the label jop, which no alert of this rule has -> job"}},
+		"it is asked for":           {"sum by (job) (up) == 0", "{{ with $labels.instance }}{{ . }}{{ end }}", nil},
+		"nobody knows what it has":  {"info(up)", "{{ $labels.jop }}", nil},
+		"what is absent has labels": {`absent(up{job="hancock", instance=~"b"})`, "{{ $labels.jop }} {{ $labels.instanc }}", []string{"warning: the summary shows the label jop, which no alert of this rule has -> job"}},
 		"it gets it from another": {
 			`up * on (job, instance) group_left (version) hancock_build_info`, "{{ $labels.verson }}",
 			[]string{"warning: the summary shows the label verson, which no alert of this rule has -> version"},
@@ -379,4 +383,39 @@ func TestBounded(t *testing.T) {
 	_, err := rulecheck.Check(t.Context(), []rulecheck.File{{Name: "f", Groups: &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{{Name: "g", Rules: rules}}}}}, k)
 	require.NoError(t, err)
 	require.Equal(t, 2000, asked)
+}
+
+// TestAlerts asks for the labels that alerts can have.
+func TestAlerts(t *testing.T) {
+	files := []rulecheck.File{{Name: "f.yml", Content: []byte(`groups:
+- name: g
+  labels: {team: own, severity: info}
+  rules:
+  - {alert: Sum, expr: 'sum by (job) (up) > 1', labels: {severity: page}}
+  - {alert: Templated, expr: 'sum(up) > 1', labels: {where: '{{ $labels.job }}'}}
+  - {alert: Absent, expr: 'absent(up{job="a", instance=~"b"})'}
+  - {alert: AbsentOverTime, expr: 'absent_over_time(up{job="a"}[5m])'}
+  - {alert: AbsentSum, expr: 'absent(sum(up{job="a"}))'}
+  - {alert: Unknown, expr: 'info(up)'}
+  - {record: 'a:b', expr: up}
+`)}}
+	known := rulecheck.DefaultKnown()
+	known.ExternalLabels = []string{"site"}
+	alerts, err := rulecheck.Alerts(t.Context(), files, known)
+	require.NoError(t, err)
+	got := map[string]string{}
+	for _, a := range alerts {
+		got[a.Name] = fmt.Sprint(a.Fixed, slices.Sorted(maps.Keys(a.Labels)))
+		require.Equal(t, a.Name != "Unknown", a.Labels != nil)
+	}
+	require.Equal(t, map[string]string{
+		"Sum":            "map[alertname:Sum severity:page team:own] [alertname job severity site team]",
+		"Templated":      "map[alertname:Templated severity:info team:own] [alertname severity site team where]",
+		"Absent":         "map[alertname:Absent severity:info team:own] [alertname job severity site team]",
+		"AbsentOverTime": "map[alertname:AbsentOverTime severity:info team:own] [alertname job severity site team]",
+		"AbsentSum":      "map[alertname:AbsentSum severity:info team:own] [alertname severity site team]",
+		"Unknown":        "map[alertname:Unknown severity:info team:own] []",
+	}, got)
+	_, err = rulecheck.Alerts(t.Context(), []rulecheck.File{{Name: "broken.yml", Content: []byte("groups: [")}}, known)
+	require.ErrorContains(t, err, "broken.yml")
 }

@@ -2,9 +2,9 @@ package rulecheck
 
 import "strings"
 
-// suggest finds the name that was probably meant: the nearest one, or one that differs in the suffix for the kind or
-// the unit only. It is empty when nothing comes near.
-func suggest(name string, names []string) string {
+// Suggest returns the one of names that was probably meant by name: the nearest one, or one that differs in the suffix
+// for the kind or the unit only. It is empty if none comes near.
+func Suggest(name string, names []string) string {
 	const longest = 200
 	if len(name) > longest {
 		return ""

@@ -333,3 +333,35 @@ func TestTestsOfPrometheus(t *testing.T) {
 		})
 	}
 }
+
+// TestExternalURL has templates that use the external URL, as the server lets them.
+func TestExternalURL(t *testing.T) {
+	rules := write(t, `groups: [{name: g, rules: [{alert: Down, expr: up == 0, annotations: {a: '{{ externalURL }}', b: '{{ $externalURL }}', c: '{{ pathPrefix }}'}}]}]`)
+	for name, tc := range map[string]struct {
+		external, a, b, c, err string
+	}{
+		"without a path":    {external: "http://e", a: "http://e", b: "http://e"},
+		"with a path":       {external: "https://e:1/base", a: "https://e:1/base", b: "https://e:1/base", c: "/base"},
+		"none":              {},
+		"not an address":    {external: "http://e:x", err: "external_url"},
+		"wrong expectation": {external: "http://e/base", a: "http://e/base", b: "http://e/base", c: "/", err: "1 of 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := write(t, `
+rule_files: ['`+rules+`']
+tests:
+  - external_url: '`+tc.external+`'
+    input_series: [{series: 'up{job="j"}', values: 0x9}]
+    alert_rule_test: [{eval_time: 1m, alertname: Down, exp_alerts: [{exp_labels: {job: j}, exp_annotations: {a: '`+tc.a+`', b: '`+tc.b+`', c: '`+tc.c+`'}}]}]
+`)
+			out, err := run(t, ruletest.DefaultOptions(), file)
+			require.NotContains(t, out, "error expanding template")
+			if tc.err == "" {
+				require.NoError(t, err, out)
+				return
+			}
+			require.Error(t, err)
+			require.Contains(t, out+err.Error(), tc.err)
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/url"
 	"slices"
 	"time"
 
@@ -129,11 +130,17 @@ func (s *session) named(err error) error {
 // loadRules loads the groups of all rule files, in the order in which they are evaluated: first what group_eval_order
 // says, then as they stand in the files.
 func (s *session) loadRules(ctx context.Context) []error {
+	// promtool leaves it out, and its templates cannot call externalURL and pathPrefix.
+	external, err := url.Parse(s.test.ExternalURL)
+	if err != nil {
+		return []error{s.named(fmt.Errorf("    external_url: %w", err))}
+	}
 	m := rules.NewManager(&rules.ManagerOptions{
 		NameValidationScheme: model.UTF8Validation,
 		QueryFunc:            rules.EngineQueryFunc(s.engine, s.store),
 		NotifyFunc:           func(context.Context, string, ...*rules.Alert) {},
 		Context:              ctx,
+		ExternalURL:          external,
 		Appendable:           s.store,
 		Queryable:            s.store,
 		Logger:               slog.New(slog.DiscardHandler),

@@ -50,9 +50,7 @@ type services struct {
 // begin tells what the configuration has of no effect, and respects the memory
 // limit of a container.
 func (s services) begin(inv invocation) {
-	for _, warning := range inv.config.Warnings {
-		s.log.Warn("configuration", "detail", warning.String())
-	}
+	logFindings(s.log, inv.config, s.opts)
 	if _, err := memlimit.Set(); err != nil {
 		s.log.Debug("no memory limit of a container to respect", "error", err)
 	}

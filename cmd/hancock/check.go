@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/alerting/external"
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/lint"
 )
 
 // composeAndCheck returns valid options whose rule files parse and whose
@@ -38,7 +41,11 @@ func composeAndCheck(c config.Config) (options, error) {
 func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	opts, err := composeAndCheck(inv.config)
 	if err != nil {
-		return err
+		var errs []error
+		for _, f := range lint.MissingFiles(inv.config) { // They may be the cause, which the error does not name.
+			errs = append(errs, errors.New(redacted(f.String())))
+		}
+		return usageError{errors.Join(append(errs, err)...)}
 	}
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())
@@ -47,15 +54,21 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	findings, err := inspect(ctx, inv.config, opts)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	warnings := 0
-	for _, f := range inspect(inv.config, opts) {
+	for _, f := range findings {
 		if f.Severity == config.Error {
-			errs = append(errs, errors.New(f.String()))
+			errs = append(errs, errors.New(redacted(f.String())))
 			continue
 		}
-		fmt.Fprintln(stdout, f)
-		warnings++
+		fmt.Fprintln(stdout, redacted(f.String()))
+		if f.Severity == config.Warning {
+			warnings++
+		}
 	}
 	for _, f := range impossible {
 		fmt.Fprintln(stdout, f)
@@ -73,11 +86,37 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	return err
 }
 
-// inspect returns the problems of a valid configuration, errors first. A start logs them and goes on.
-func inspect(c config.Config, _ options) []config.Finding {
-	findings := slices.Clone(c.Warnings)
+// inspect returns the problems of a configuration that loads, the gravest first.
+func inspect(ctx context.Context, c config.Config, opts options) ([]config.Finding, error) {
+	files := ruleTexts(opts.alerting.Loaded.Files)
+	known, err := knownMetrics(c, newRegistry())
+	if err != nil {
+		return nil, err
+	}
+	alerts, err := rulecheck.Alerts(ctx, files, known)
+	if err != nil {
+		return nil, err
+	}
+	findings := append(slices.Clone(c.Warnings), lint.Check(lint.Input{
+		Config: c, Retention: opts.alertmanager.Retention, Lookback: cmp.Or(opts.tsdb.QueryLookback, 5*time.Minute), Rules: files, Alerts: alerts,
+	})...)
 	config.SortFindings(findings)
-	return findings
+	return findings, nil
+}
+
+// logFindings logs settings without effect, and those that check refuses although the process runs with them. What is
+// hardly intended is for check to report.
+func logFindings(log *slog.Logger, c config.Config, opts options) {
+	findings, err := inspect(context.Background(), c, opts)
+	if err != nil {
+		log.Error("failed to check the configuration", "err", err)
+		findings = c.Warnings
+	}
+	for _, f := range findings {
+		if f.Severity == config.Error || slices.Contains(c.Warnings, f) {
+			log.Warn("configuration", "detail", redacted(f.String()))
+		}
+	}
 }
 
 // plural is n and a noun.

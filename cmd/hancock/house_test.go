@@ -34,9 +34,26 @@ var imports = map[string][]string{
 	"cmd/hancock/internal/config": {"internal/amcompat"},
 	"web":                         {"ui"},
 	"cmd/hancock": {
-		"agent", "agent/health", "agent/llm", "agent/requestlog", "alerting", "alerting/alertmanager", "alerting/backtest", "alerting/external",
-		"alerting/history", "alerting/outgoing", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web",
+		"agent",
+		"agent/health",
+		"agent/llm",
+		"agent/requestlog",
+		"alerting",
+		"alerting/alertmanager",
+		"alerting/backtest",
+		"alerting/external",
+		"alerting/history",
+		"alerting/outgoing",
+		"alerting/rulecheck",
+		"alerting/ruletest",
+		"cmd/hancock/internal/config",
+		"cmd/hancock/internal/demo",
+		"cmd/hancock/internal/lint",
+		"tsdb",
+		"ui",
+		"web",
 	},
+	"cmd/hancock/internal/lint": {"alerting/rulecheck", "cmd/hancock/internal/config"},
 }
 
 // sources are all Go files of the repository by their folder.
@@ -82,6 +99,12 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTimeZones holds the program to its own copy of the time zones: an image without an operating system has none.
+func TestTimeZones(t *testing.T) {
+	_, f := parseFile(t, "main.go")
+	require.True(t, slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"time/tzdata"` }))
 }
 
 func TestPackageComments(t *testing.T) {

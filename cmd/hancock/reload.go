@@ -158,9 +158,7 @@ func (r *reloader) reload() (restart []string, err error) {
 	// What is known only since the port was bound stays.
 	good := r.current.Load()
 	opts.alerting.ExternalURL, opts.alertmanager.ExternalURL = good.alerting.ExternalURL, good.alertmanager.ExternalURL
-	for _, warning := range inv.config.Warnings {
-		r.log.Warn("configuration", "detail", warning.String())
-	}
+	logFindings(r.log, inv.config, opts)
 	for i, part := range r.parts {
 		if err := part.reload(opts); err != nil {
 			err = fmt.Errorf("reloading %s: %w", part.name, err)

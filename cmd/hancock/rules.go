@@ -16,6 +16,7 @@ import (
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/lint"
 	"github.com/cyberviser/hancock/tsdb"
 )
 
@@ -24,41 +25,52 @@ import (
 //go:embed testdata/metrics.golden
 var exposed string
 
-// impossibleRules are the rules that cannot fire, as nothing emits what they
-// ask for. The registry has what the list of our own metrics leaves out, and the
-// store, when there is one, what others emit.
-func impossibleRules(ctx context.Context, files []alerting.File, c config.Config, reg prometheus.Gatherer, store storage.Queryable) ([]rulecheck.Finding, error) {
+// knownMetrics are those that this process emits. The registry has what the list of our own metrics leaves out.
+func knownMetrics(c config.Config, reg prometheus.Gatherer) (rulecheck.Known, error) {
 	known := rulecheck.DefaultKnown()
 	ours, err := rulecheck.ParseContract(strings.NewReader(exposed))
 	if err != nil {
-		return nil, fmt.Errorf("reading the list of our own metrics: %w", err)
+		return known, fmt.Errorf("reading the list of our own metrics: %w", err)
 	}
 	known.Add(ours)
 	families, err := reg.Gather()
 	if err != nil {
-		return nil, fmt.Errorf("reading our own metrics: %w", err)
+		return known, fmt.Errorf("reading our own metrics: %w", err)
 	}
 	known.AddFamilies(families)
 	known.Open, known.Later = hasOthers(c), emittedLater(c)
-	known.Jobs = []string{tsdb.JobName} // Where there are others, the store has the last word.
+	if others := lint.JobLabels(c); others != nil || len(lint.Jobs(c)) == 0 {
+		known.Jobs = append(others, tsdb.JobName) // Where there are others, the store has the last word.
+	}
 	if p := c.Prometheus; p != nil {
-		for _, s := range p.ScrapeConfigs {
-			known.Jobs = append(known.Jobs, s.JobName)
-		}
 		p.GlobalConfig.ExternalLabels.Range(func(l labels.Label) {
 			known.ExternalLabels = append(known.ExternalLabels, l.Name)
 		})
+	}
+	return known, nil
+}
+
+func ruleTexts(files []alerting.File) []rulecheck.File {
+	texts := make([]rulecheck.File, len(files))
+	for i, f := range files {
+		texts[i] = rulecheck.File{Name: f.Name, Content: []byte(f.Text)}
+	}
+	return texts
+}
+
+// impossibleRules returns the rules that cannot fire because nothing emits their metrics. The store, if there is one,
+// has what others emit.
+func impossibleRules(ctx context.Context, files []alerting.File, c config.Config, reg prometheus.Gatherer, store storage.Queryable) ([]rulecheck.Finding, error) {
+	known, err := knownMetrics(c, reg)
+	if err != nil {
+		return nil, err
 	}
 	if store != nil {
 		known.Exists = func(ctx context.Context, matchers ...*labels.Matcher) (bool, error) {
 			return hasSeries(ctx, store, matchers)
 		}
 	}
-	texts := make([]rulecheck.File, len(files))
-	for i, f := range files {
-		texts[i] = rulecheck.File{Name: f.Name, Content: []byte(f.Text)}
-	}
-	return rulecheck.Check(ctx, texts, known)
+	return rulecheck.Check(ctx, ruleTexts(files), known)
 }
 
 // hasOthers says that the store has metrics of others, too.

@@ -2,11 +2,11 @@
 
 import { useSignal } from "../third_party/signals.js";
 import { useEffect, useRef } from "../third_party/preact-hooks.js";
-import { clip, tellAttempt, tellLabels, tellMatchers, tellSilence, verdict } from "./alerts.js";
+import { clip, tellAttempt, tellLabels, tellMatchers, tellReach, tellSilence, verdict } from "./alerts.js";
 import { formatAge, formatTime } from "./format.js";
 import { html } from "./html.js";
 
-/** @import {AlertRow, AlertsState, Attempt, Silence} from "./types.js" */
+/** @import {AlertRow, AlertsState, Attempt, ManagerAlert, Silence} from "./types.js" */
 /** @import {Alerting} from "./alerting.js" */
 /** @import {Signal} from "../third_party/signals.js" */
 /** @import {Store} from "./store.js" */
@@ -71,7 +71,7 @@ function AlertList({ alerting, now }) {
         ${unfolded.value && html`<ul class="alerts">${resting.map((row) => html`<${AlertItem} key=${row.key} row=${row} alerting=${alerting} now=${now} />`)}</ul>`}
       </details>
     `}
-    <${Silences} silences=${alerts.manager?.silences ?? []} alerting=${alerting} />
+    <${Silences} silences=${alerts.manager?.silences ?? []} alerts=${alerts.manager?.alerts ?? []} alerting=${alerting} />
     <${Told} told=${alerts.told} />
     ${alerts.state === "ready" && alerts.heartbeat === "fires" && html`<p class="note" data-heartbeat="fires">Heartbeat: the alert Watchdog fires, as it always should.</p>`}
   `;
@@ -179,22 +179,23 @@ function SilenceForm({ row, alerting }) {
   `;
 }
 
-/** @param {{silences: Silence[], alerting: Alerting}} props */
-function Silences({ silences, alerting }) {
+/** @param {{silences: Silence[], alerts: ManagerAlert[], alerting: Alerting}} props */
+function Silences({ silences, alerts, alerting }) {
   if (silences.length === 0) return null;
   return html`
     <h3>Silences</h3>
     <ul class="lines">
-      ${silences.map((silence) => html`<${SilenceItem} key=${silence.id} silence=${silence} alerting=${alerting} />`)}
+      ${silences.map((silence) => html`<${SilenceItem} key=${silence.id} silence=${silence} alerts=${alerts} alerting=${alerting} />`)}
     </ul>
   `;
 }
 
-/** @param {{silence: Silence, alerting: Alerting}} props */
-function SilenceItem({ silence, alerting }) {
+/** @param {{silence: Silence, alerts: ManagerAlert[], alerting: Alerting}} props */
+function SilenceItem({ silence, alerts, alerting }) {
   const busy = useSignal(false);
   const error = useSignal("");
   const matchers = tellMatchers(silence);
+  const reach = tellReach(silence, alerts);
   const end = async (/** @type {MouseEvent} */ event) => {
     const list = /** @type {HTMLElement} */ (event.currentTarget).closest("[popover]");
     if (busy.peek()) return;
@@ -208,6 +209,7 @@ function SilenceItem({ silence, alerting }) {
       <div>
         <code>${matchers}</code>
         <span class="muted">${tellSilence(silence)}</span>
+        <span class=${reach.all ? "warn" : "muted"} data-silence-reach>${reach.text}</span>
         ${error.value !== "" && html`<p class="warn" role="alert" data-silence-error>It goes on: ${error.value}.</p>`}
       </div>
       <button type="button" class="chip small" aria-disabled=${busy.value} onClick=${end}>

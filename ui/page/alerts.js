@@ -237,6 +237,18 @@ export function tellSilence(silence) {
   return clip(`${begins}until ${formatTime(Date.parse(silence.endsAt) / 1000)}${by}${why}`);
 }
 
+/**
+ * How many of all alerts a silence matches now. One that matches all of several is worth a warning.
+ * @param {Silence} silence
+ * @param {ManagerAlert[]} alerts
+ * @returns {{text: string, all: boolean}}
+ */
+export function tellReach(silence, alerts) {
+  const n = alerts.filter((alert) => alert.status.silencedBy?.includes(silence.id)).length;
+  const all = n > 1 && n === alerts.length;
+  return { text: all ? `Silences all ${n} alerts.` : `${n} ${n === 1 ? "alert" : "alerts"}`, all };
+}
+
 /** @param {Silence} silence */
 export function tellMatchers(silence) {
   const sign = (/** @type {import("./types.js").Matcher} */ m) => (m.isEqual === false ? "!" : "=") + (m.isRegex ? "~" : m.isEqual === false ? "=" : "");

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { failingOf, heartbeatOf, tellAttempt, tellLabels, tellMatchers, toAlerts, verdict } from "../page/alerts.js";
+import { failingOf, heartbeatOf, tellAttempt, tellLabels, tellMatchers, tellReach, toAlerts, verdict } from "../page/alerts.js";
 import { ApiError, createClient } from "../page/api.js";
 import { axisSteps, formatAge, formatStat, formatTimes, formatValue, parseValue } from "../page/format.js";
 import { choices, fixedRange, formatHash, gridOf, lastRange, parseDuration, parseHash } from "../page/range.js";
@@ -453,4 +453,17 @@ test("an aborted question rejects with its reason", async (t) => {
   });
   const gone = AbortSignal.abort("changed");
   await assert.rejects(createClient("http://host/").instant("up", gone), (e) => e === "changed");
+});
+
+test("a silence shows how many alerts it matches, and warns if these are all", () => {
+  const alert = (fingerprint, ...silencedBy) => active(fingerprint, { alertname: fingerprint }, { silencedBy });
+  const cases = [
+    [[], "0 alerts", false],
+    [[alert("1")], "0 alerts", false],
+    [[alert("1", "s")], "1 alert", false],
+    [[alert("1", "s"), alert("2", "other")], "1 alert", false],
+    [[alert("1", "s"), alert("2", "s", "other"), alert("3")], "2 alerts", false],
+    [[alert("1", "s"), alert("2", "other", "s")], "Silences all 2 alerts.", true],
+  ];
+  for (const [alerts, text, all] of cases) assert.deepEqual(tellReach({ id: "s" }, alerts), { text, all });
 });

@@ -282,6 +282,8 @@ func TestAlertmanagerPaths(t *testing.T) {
 		      webhook_configs:
 		        - url: http://localhost:9/
 		          http_config: {authorization: {credentials_file: key}}
+		        - url_file: address
+		          http_config: {http_headers: {X-Key: {files: [header]}}, tls_config: {ca_file: ca}}
 	`
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "am"), 0o700))
@@ -296,5 +298,9 @@ func TestAlertmanagerPaths(t *testing.T) {
 		require.Equal(t, []string{filepath.Join(from, "page/*.tmpl")}, c.Alertmanager.Templates)
 		require.Equal(t, filepath.Join(from, "key"),
 			c.Alertmanager.Receivers[0].WebhookConfigs[0].HTTPConfig.Authorization.CredentialsFile)
+		second := c.Alertmanager.Receivers[0].WebhookConfigs[1]
+		require.Equal(t, filepath.Join(from, "address"), second.URLFile)
+		require.Equal(t, filepath.Join(from, "ca"), second.HTTPConfig.TLSConfig.CAFile)
+		require.Equal(t, []string{filepath.Join(from, "header")}, second.HTTPConfig.HTTPHeaders.Headers["X-Key"].Files)
 	}
 }

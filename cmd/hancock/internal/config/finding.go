@@ -7,14 +7,16 @@ import (
 	"strings"
 )
 
-// Severity orders findings.
+// Severity says what follows from a finding.
 type Severity string
 
 const (
-	// Error is the severity of settings that cannot work.
+	// Error is the severity of settings that cannot work: check fails.
 	Error Severity = "error"
-	// Warning is the severity of settings that are valid but hardly intended.
+	// Warning is the severity of settings that are valid but hardly intended: check --strict fails.
 	Warning Severity = "warning"
+	// Hint is the severity of settings that may be intended: check prints them and passes.
+	Hint Severity = "hint"
 )
 
 // Finding is one problem of a valid configuration.
@@ -29,7 +31,7 @@ type Finding struct {
 	Remedy string
 }
 
-// String returns the finding as one line. Only warnings name their severity.
+// String returns the finding as one line. Errors do not name their severity.
 func (f Finding) String() string {
 	parts := []string{f.Place, string(f.Severity), f.Setting, f.Problem, f.Remedy}
 	if f.Severity == Error {
@@ -39,7 +41,8 @@ func (f Finding) String() string {
 	return strings.Join(strings.Fields(strings.Join(parts, ": ")), " ")
 }
 
-// Path leads to a setting: the keys of mappings (string) and the indexes of lists (int), from the top of hancock.yml.
+// Path leads to a setting: the keys of mappings (string) and the indexes of lists (int), from the top of hancock.yml or
+// of the Document that is its first element.
 type Path []any
 
 // At returns the path of a setting below p. It shares nothing with p.
@@ -68,7 +71,10 @@ func (c Config) Finding(severity Severity, path Path, problem, remedy string) Fi
 	return Finding{severity, place, path.String(), problem, remedy}
 }
 
-// SortFindings puts errors before warnings and each in the order of their places.
+// SortFindings puts errors before warnings and those before hints.
 func SortFindings(findings []Finding) {
-	slices.SortStableFunc(findings, func(a, b Finding) int { return cmp.Compare(a.Severity, b.Severity) })
+	order := []Severity{Error, Warning, Hint}
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		return cmp.Compare(slices.Index(order, a.Severity), slices.Index(order, b.Severity))
+	})
 }

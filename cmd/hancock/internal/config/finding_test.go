@@ -52,15 +52,26 @@ func TestPlaces(t *testing.T) {
 			require.Equal(t, tc.setting, tc.path.String())
 		})
 	}
-	require.Equal(t, path+":7", FilePlace(path, Path{"prometheus", "scrape_configs", 0, "basic_auth", "username"}))
-	require.Equal(t, filepath.Join(dir, "missing.yml"), FilePlace(filepath.Join(dir, "missing.yml"), nil))
-	place, written := (*Sources)(nil).Place(Path{"web"})
+	other := Path{ReadDocument(path), "prometheus", "scrape_configs", 0, "basic_auth", "username"}
+	place, written := c.Sources.Place(other)
+	require.Equal(t, path+":7", place)
+	require.True(t, written)
+	require.Equal(t, "prometheus.scrape_configs[0].basic_auth.username", other.String())
+	require.Equal(t, 3, ReadDocument(path).Len(Path{"prometheus", "scrape_configs"}))
+	require.Zero(t, ReadDocument(path).Len(Path{"prometheus", "remote_write"}))
+	for _, d := range []*Document{ReadDocument(filepath.Join(dir, "missing.yml")), ParseDocument("broken.yml", []byte("a: [")), ParseDocument("empty.yml", nil)} {
+		place, written = d.Place(Path{"a", 0})
+		require.Equal(t, d.name, place)
+		require.False(t, written)
+	}
+	place, written = (*Sources)(nil).Place(Path{"web"})
 	require.Empty(t, place)
 	require.False(t, written)
 }
 
 func TestFindingTexts(t *testing.T) {
 	findings := []Finding{
+		{Hint, "a.yml:1", "alertmanager", "unusual", ""},
 		{Warning, "a.yml:3", "alertmanager.route", "no route", "add one"},
 		{Error, "a.yml:9", "prometheus.remote_write[0].url", "not\nan address", ""},
 		{Severity: Warning, Problem: "nothing else is known"},
@@ -74,5 +85,6 @@ func TestFindingTexts(t *testing.T) {
 		"a.yml:9: prometheus.remote_write[0].url: not an address",
 		"a.yml:3: warning: alertmanager.route: no route: add one",
 		"warning: nothing else is known",
+		"a.yml:1: hint: alertmanager: unusual",
 	}, texts)
 }

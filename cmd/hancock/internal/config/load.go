@@ -62,7 +62,7 @@ func parse(src []byte, path string, defaults Config) (Config, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Config{}, fmt.Errorf("%s: more than one YAML document", path)
 	}
-	cfg.Sources = &Sources{main: newDocument(path, src), sections: map[string]document{}}
+	cfg.Sources = &Sources{main: ParseDocument(path, src), sections: map[string]*Document{}}
 	cfg.Web, cfg.Agent, cfg.Storage, cfg.Alerting = doc.Web, doc.Agent, doc.Storage, doc.Alerting
 	dir := filepath.Dir(path)
 	cfg.Web.ConfigFile = relativeTo(dir, cfg.Web.ConfigFile)

@@ -3,66 +3,112 @@ package config
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // Sources are the documents that a configuration was read from. They know the lines of its settings. Nil knows none.
 type Sources struct {
-	main     document
-	sections map[string]document // prometheus and alertmanager, where they have files of their own
+	main     *Document
+	sections map[string]*Document // prometheus and alertmanager, where they have files of their own
+}
+
+// Place returns file:line of the setting at path, and whether it is written there. If it is not, the place is that of
+// the nearest section around it.
+func (s *Sources) Place(path Path) (place string, written bool) {
+	if len(path) > 0 {
+		if d, ok := path[0].(*Document); ok {
+			return d.Place(path[1:])
+		}
+	}
+	if s == nil {
+		return "", false
+	}
+	if len(path) > 0 {
+		if name, ok := path[0].(string); ok && s.sections[name] != nil {
+			return s.sections[name].Place(path[1:])
+		}
+	}
+	return s.main.Place(path)
 }
 
 // add keeps a section that has a file of its own.
 func (s *Sources) add(name string, of *section) {
 	if !of.inline {
-		s.sections[name] = newDocument(of.path, []byte(of.text))
+		s.sections[name] = ParseDocument(of.path, []byte(of.text))
 	}
 }
 
-// document is one YAML file.
-type document struct {
-	path string
+// Document is one YAML file with the lines of what is written in it.
+type Document struct {
+	name string
 	root *yaml.Node
 }
 
-func newDocument(path string, text []byte) document {
-	d := document{path: path, root: &yaml.Node{}}
+// ParseDocument reads text. Of a text that is not YAML it knows the name only.
+func ParseDocument(name string, text []byte) *Document {
+	d := &Document{name: name, root: &yaml.Node{}}
 	if yaml.Unmarshal(text, d.root) != nil {
-		d.root = nil // An error of another package's parser is that package's to report.
+		d.root = nil
 	}
 	return d
 }
 
-// place returns the line of the node at steps below node, or of the last one on the way that exists.
-func (d document) place(node *yaml.Node, steps []any) (place string, found bool) {
-	line := 0
-	for {
-		for node != nil && (node.Kind == yaml.AliasNode || node.Kind == yaml.DocumentNode) {
-			if node.Kind == yaml.AliasNode {
-				node = node.Alias
-			} else if len(node.Content) > 0 {
-				node = node.Content[0]
-			}
-		}
-		if node == nil || len(steps) == 0 {
-			break
-		}
-		keyLine, child := step(node, steps[0])
-		if child == nil {
-			break
-		}
-		line, node, steps = keyLine, child, steps[1:]
+// ReadDocument is ParseDocument of a file, which may be missing.
+func ReadDocument(file string) *Document {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return &Document{name: file}
 	}
+	return ParseDocument(file, text)
+}
+
+// Place is Sources.Place in this document.
+func (d *Document) Place(path Path) (place string, written bool) {
+	line, _, written := d.find(path)
 	if line == 0 {
-		return d.path, len(steps) == 0
+		return d.name, written
 	}
-	return fmt.Sprintf("%s:%d", d.path, line), len(steps) == 0
+	return fmt.Sprintf("%s:%d", d.name, line), written
+}
+
+// Len returns the number of entries of the list at path; 0 if there is none.
+func (d *Document) Len(path Path) int {
+	if _, node, ok := d.find(path); ok && node != nil && node.Kind == yaml.SequenceNode {
+		return len(node.Content)
+	}
+	return 0
+}
+
+// find returns the node at path and its line, or the last one on the way that exists.
+func (d *Document) find(path Path) (line int, node *yaml.Node, found bool) {
+	node = resolve(d.root)
+	for _, to := range path {
+		keyLine, child := step(node, to)
+		if child == nil {
+			return line, node, false
+		}
+		line, node = keyLine, resolve(child)
+	}
+	return line, node, true
+}
+
+// resolve returns the node that an alias or a document stands for.
+func resolve(node *yaml.Node) *yaml.Node {
+	if node != nil && node.Kind == yaml.DocumentNode && len(node.Content) > 0 {
+		node = node.Content[0]
+	}
+	if node != nil && node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	return node
 }
 
 // step returns one child of a mapping or a list, and its line, which in a mapping is that of the key.
 func step(node *yaml.Node, to any) (line int, child *yaml.Node) {
+	if node == nil {
+		return 0, nil
+	}
 	switch to := to.(type) {
 	case int:
 		if node.Kind == yaml.SequenceNode && to >= 0 && to < len(node.Content) {
@@ -79,7 +125,7 @@ func step(node *yaml.Node, to any) (line int, child *yaml.Node) {
 		}
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			if node.Content[i].Tag == "!!merge" {
-				return merged(node.Content[i+1], to)
+				return merged(resolve(node.Content[i+1]), to)
 			}
 		}
 	}
@@ -88,43 +134,13 @@ func step(node *yaml.Node, to any) (line int, child *yaml.Node) {
 
 // merged returns the child that a mapping has from another one, or from the first of several.
 func merged(from *yaml.Node, key string) (line int, child *yaml.Node) {
-	if from.Kind == yaml.AliasNode {
-		from = from.Alias
-	}
 	if from.Kind != yaml.SequenceNode {
 		return step(from, key)
 	}
 	for _, one := range from.Content {
-		if line, child = merged(one, key); child != nil {
+		if line, child = step(resolve(one), key); child != nil {
 			return line, child
 		}
 	}
 	return 0, nil
-}
-
-// Place returns file:line of the setting at path, and whether it is written there. If it is not, the place is that of
-// the nearest section around it.
-func (s *Sources) Place(path Path) (place string, written bool) {
-	if s == nil {
-		return "", false
-	}
-	if len(path) > 0 {
-		if name, ok := path[0].(string); ok {
-			if d, ok := s.sections[name]; ok {
-				return d.place(d.root, path[1:])
-			}
-		}
-	}
-	return s.main.place(s.main.root, path)
-}
-
-// FilePlace is Place in another file, such as one of prometheus.scrape_config_files.
-func FilePlace(file string, path Path) string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return filepath.Clean(file)
-	}
-	d := newDocument(file, text)
-	place, _ := d.place(d.root, path)
-	return place
 }
