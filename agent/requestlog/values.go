@@ -127,8 +127,8 @@ func isPlainKind(t reflect.Type) bool {
 }
 
 func hasExported(t reflect.Type) bool {
-	for i := range t.NumField() {
-		if t.Field(i).IsExported() {
+	for field := range t.Fields() {
+		if field.IsExported() {
 			return true
 		}
 	}

@@ -25,7 +25,7 @@ import (
 
 type (
 	hidden  struct{ secret string }
-	locked  struct{ mu sync.Mutex }
+	locked  struct{ _ sync.Mutex }
 	shown   struct{ Name string }
 	named   struct{ Name string }
 	panics  struct{ Name string }

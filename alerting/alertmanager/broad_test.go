@@ -53,7 +53,7 @@ func TestBroadSilences(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			body := fmt.Sprintf(`{"matchers":[%s],"startsAt":%q,"endsAt":%q,"createdBy":"operator","comment":"test"}`, strings.Join(tc.matchers, ","),
 				time.Now().UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
-			resp, err := http.Post(address+"/api/v2/silences", "application/json", strings.NewReader(body)) //nolint:noctx // The server is the test's own.
+			resp, err := http.Post(address+"/api/v2/silences", "application/json", strings.NewReader(body))
 			require.NoError(t, err)
 			defer resp.Body.Close()
 			answer, err := io.ReadAll(resp.Body)

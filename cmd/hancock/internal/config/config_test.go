@@ -188,8 +188,10 @@ func TestRuleFilesThatAreNotThere(t *testing.T) {
 	path := write(t, dir, "hancock.yml", "prometheus: {rule_files: ['*.rules.yml', 'ruels/*.yml']}\n")
 	c, err := Load(path, defaults())
 	require.NoError(t, err)
-	require.Equal(t, []Finding{{Warning, path + ":1", "prometheus.rule_files[1]", "no files match " + filepath.Join(dir, "ruels/*.yml"),
-		"correct the pattern or create a file"}}, c.Warnings)
+	require.Equal(t, []Finding{{
+		Warning, path + ":1", "prometheus.rule_files[1]", "no files match " + filepath.Join(dir, "ruels/*.yml"),
+		"correct the pattern or create a file",
+	}}, c.Warnings)
 }
 
 func TestEnvironment(t *testing.T) {

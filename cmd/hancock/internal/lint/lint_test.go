@@ -10,11 +10,14 @@ import (
 	_ "github.com/prometheus/prometheus/discovery/dns"
 	_ "github.com/prometheus/prometheus/discovery/http"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/lint"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // ownRules have alerts with known labels, with unknown ones and with a label from a template.
 const ownRules = `groups:
@@ -137,10 +140,13 @@ func TestFindings(t *testing.T) {
 			"hancock.yml:17: alertmanager.receivers[0].pushover_configs[0].user_key_file: the file puk ", "hancock.yml:17: alertmanager.receivers[0].pushover_configs[0].token_file: the file put ",
 			"hancock.yml:15: alertmanager.receivers[0].telegram_configs[0].bot_token_file: the file tg ",
 		}},
-		{"a directory and a broken certificate", "prometheus:\n  scrape_configs:\n  - {job_name: a, tls_config: {ca_file: ca}}\n  - {job_name: b, authorization: {credentials_file: d}}\n",
-			map[string]string{"ca": "not a certificate", "d/x": ""}, []string{
+		{
+			"a directory and a broken certificate", "prometheus:\n  scrape_configs:\n  - {job_name: a, tls_config: {ca_file: ca}}\n  - {job_name: b, authorization: {credentials_file: d}}\n",
+			map[string]string{"ca": "not a certificate", "d/x": ""},
+			[]string{
 				"hancock.yml:3: prometheus.scrape_configs[0].tls_config: unable to use specified CA cert", "hancock.yml:4: warning: prometheus.scrape_configs[1].authorization.credentials_file: d is a directory",
-			}},
+			},
+		},
 		{"templates", "alertmanager:\n  templates: ['a.tmpl', 'b/*.tmpl']\n" + both + receivers, nil, []string{
 			"hancock.yml:2: warning: alertmanager.templates[0]: no files match a.tmpl", "hancock.yml:2: hint: alertmanager.templates[1]: no files match b/*.tmpl",
 		}},
@@ -180,8 +186,10 @@ func TestFindings(t *testing.T) {
 `, map[string]string{"am.yml": "- targets: ['127.0.0.1:1', 'http://x/y']\n"}, []string{
 			`hancock.yml:4: prometheus.alerting.alertmanagers[0].static_configs[0].targets[0]: "http://127.0.0.1:9093" is not a valid hostname`, `am.yml:1: [0].targets[1]: "http://x/y" is not a valid hostname`,
 		}},
-		{"stale between scrapes", "prometheus:\n  scrape_configs: [{job_name: a, scrape_interval: 5m}, {job_name: b, scrape_interval: 4m59s}]\n", nil,
-			[]string{"hancock.yml:2: warning: prometheus.scrape_configs[0].scrape_interval: samples are stale before the next scrape"}},
+		{
+			"stale between scrapes", "prometheus:\n  scrape_configs: [{job_name: a, scrape_interval: 5m}, {job_name: b, scrape_interval: 4m59s}]\n", nil,
+			[]string{"hancock.yml:2: warning: prometheus.scrape_configs[0].scrape_interval: samples are stale before the next scrape"},
+		},
 
 		// Rules.
 		{"duplicate rules", "", map[string]string{"a.rules": `groups:

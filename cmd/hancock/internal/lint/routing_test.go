@@ -21,14 +21,18 @@ func TestRouting(t *testing.T) {
 		}},
 
 		// Routes and receivers.
-		{"after a route without matchers", "alertmanager:\n  route:\n    receiver: w\n    routes:\n    - {receiver: w}\n    - {matchers: [a=b], receiver: x}\n" + receivers,
-			[]string{"hancock.yml:6: warning: alertmanager.route.routes[1]: never reached, as every alert that it matches is taken by the route before it (hancock.yml:5)"}},
+		{
+			"after a route without matchers", "alertmanager:\n  route:\n    receiver: w\n    routes:\n    - {receiver: w}\n    - {matchers: [a=b], receiver: x}\n" + receivers,
+			[]string{"hancock.yml:6: warning: alertmanager.route.routes[1]: never reached, as every alert that it matches is taken by the route before it (hancock.yml:5)"},
+		},
 		{"after a route that continues", "alertmanager:\n  route: {receiver: w, routes: [{receiver: w, continue: true}, {matchers: [a=b], receiver: x}]}\n" + receivers, nil},
 		{"after a wider route", "alertmanager:\n  route:\n    receiver: w\n    routes:\n    - {matchers: ['a=~\"b|c\"', 'd!=e'], receiver: w}\n    - {matchers: [a=b, d=f], receiver: x}\n    - {matchers: [a=b], receiver: x}\n    - {matchers: [d=f], receiver: x}\n    - {match: {a: c, d: g}, receiver: x}\n" + receivers, []string{
 			"hancock.yml:6: warning: alertmanager.route.routes[1]: never reached", "hancock.yml:9: warning: alertmanager.route.routes[4]: never reached",
 		}},
-		{"the same matchers twice", "alertmanager:\n  route: {receiver: w, routes: [{matchers: ['a!~b'], receiver: w}, {matchers: ['a!~b', c=d], receiver: x}]}\n" + receivers,
-			[]string{"hancock.yml:2: warning: alertmanager.route.routes[1]: never reached"}},
+		{
+			"the same matchers twice", "alertmanager:\n  route: {receiver: w, routes: [{matchers: ['a!~b'], receiver: w}, {matchers: ['a!~b', c=d], receiver: x}]}\n" + receivers,
+			[]string{"hancock.yml:2: warning: alertmanager.route.routes[1]: never reached"},
+		},
 		{"below a route that it contradicts", "alertmanager:\n  route:\n    receiver: w\n    routes:\n    - matchers: [severity=critical]\n      routes: [{matchers: ['severity=~\"warning|info\"']}, {matchers: [severity=warning], receiver: x}]\n" + receivers, []string{
 			`hancock.yml:6: warning: alertmanager.route.routes[0].routes[0]: no alert matches both severity="critical" and severity=~"warning|info"`,
 			`hancock.yml:6: warning: alertmanager.route.routes[0].routes[1]: no alert matches both severity="critical" and severity="warning"`,
