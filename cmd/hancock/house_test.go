@@ -35,7 +35,7 @@ var imports = map[string][]string{
 	"web":                         {"ui"},
 	"cmd/hancock": {
 		"agent", "agent/health", "agent/llm", "agent/requestlog", "alerting", "alerting/alertmanager", "alerting/backtest", "alerting/external",
-		"alerting/history", "alerting/outgoing", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "tsdb", "ui", "web",
+		"alerting/history", "alerting/outgoing", "alerting/rulecheck", "alerting/ruletest", "cmd/hancock/internal/config", "cmd/hancock/internal/demo", "internal/amcompat", "tsdb", "ui", "web",
 	},
 }
 
