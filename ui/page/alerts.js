@@ -55,6 +55,10 @@ export function toAlerts(rules, manager = null) {
       const alerts = rule.alerts ?? [];
       return alerts.length === 0 ? [restingRow(rule)] : alerts.map((alert) => activeRow(rule, alert, known)).sort(byKey);
     });
+  for (const rule of rules.filter((r) => isHeartbeat(r.labels, r.name))) {
+    // It may have other labels there.
+    for (const alert of rule.alerts ?? []) known.take(known.sent(alert.labels) ?? {});
+  }
   const strange = known.rest().filter((alert) => !isHeartbeat(alert.labels));
   rows.push(...strange.map((alert) => strangeRow(alert, known)).sort(byKey));
   /** @type {Map<string, number>} */

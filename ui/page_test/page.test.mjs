@@ -244,6 +244,15 @@ test("an alert of a rule is found by the labels with which it is sent", () => {
   assert.equal(new Set(rows.map((r) => r.key)).size, rows.length);
 });
 
+test("the heartbeat is no alert under other labels either", () => {
+  const manager = {
+    alerts: [active("1", { alertname: "Alive", severity: "info" })],
+    silences: [],
+    outgoing: [{ labels: { alertname: "Watchdog", severity: "none" }, sent: { alertname: "Alive", severity: "info" } }],
+  };
+  assert.deepEqual(toAlerts([watchdog], manager), []);
+});
+
 test("names are quoted where a matcher needs it", () => {
   assert.equal(tellLabels({ alertname: "A", "service.name": 'a"b\\', städte: "köln", ok_1: "x" }), '"service.name"="a\\"b\\\\", "städte"="köln", ok_1="x"');
   const utf8 = silence("s", { matchers: [{ name: "a b", value: "x", isRegex: true, isEqual: false }] });
