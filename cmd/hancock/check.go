@@ -56,6 +56,9 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 			wrong++
 		}
 	}
+	if err := checkTemplates(inv, opts.alertmanager.ExternalURL, stdout); err != nil {
+		return err
+	}
 	if inv.strict && wrong > 0 {
 		return usageError{fmt.Errorf("rules that cannot do what they say: %d, see above", wrong)}
 	}
