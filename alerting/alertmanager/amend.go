@@ -73,7 +73,7 @@ func (r *recorder) compose(ctx context.Context, alerts []*alert.Alert) (a answer
 	a.Amendment = d.Amendment
 	a.retry, a.err = r.deliver(ctx, d)
 	if r.tooLarge(ctx, a.err) {
-		a.retry, a.err = false, notify.NewErrorWithReason(notify.ClientErrorReason, fmt.Errorf("%w: %w", errTooLarge, first))
+		a.retry, a.err = false, fmt.Errorf("%w: %w", errTooLarge, first)
 	}
 	return a
 }
@@ -116,7 +116,12 @@ func (r *recorder) tooLarge(ctx context.Context, err error) bool {
 // at each group_interval, for ever.
 func (r *recorder) wasRefused(ctx context.Context, alerts []*alert.Alert) bool {
 	key, _ := notify.GroupKey(ctx)
-	return r.refused.CompareAndDelete(key, contentHash(alerts))
+	if !r.refused.CompareAndDelete(key, contentHash(alerts)) {
+		return false
+	}
+	r.log.WarnContext(ctx, "oversized notification not repeated", "receiver", r.receiver, "integration", r.inner.String(),
+		"group_key", clip(key, maxGroupKeyBytes))
+	return true
 }
 
 // remember keeps whether a message was refused as too large.

@@ -48,6 +48,14 @@ func (s *shortener) shorten(scale float64) {
 	}
 }
 
+// omit counts the alerts that are in none of the shortened texts: the longest
+// list says it.
+func (s *shortener) omit(n int) {
+	if s.d.AlertsOmitted == 0 || n < s.d.AlertsOmitted {
+		s.d.AlertsOmitted = n
+	}
+}
+
 func (s *shortener) members(l limit) []*rendering {
 	var members []*rendering
 	for _, r := range s.d.fields {
@@ -126,14 +134,14 @@ func (s *shortener) fit(r *rendering, fits func(string) bool) {
 			})
 			if text, ok = with(n); ok {
 				r.text = s.withNote(text, r.html, note(s.total-n, false))
-				s.d.AlertsOmitted = max(s.d.AlertsOmitted, s.total-n)
+				s.omit(s.total - n)
 				return
 			}
 		}
 		// A title counts the alerts; what gets much shorter lists them.
 		if len(text) < len(full)*9/10 {
 			full, omitted = text, s.total-least
-			s.d.AlertsOmitted = max(s.d.AlertsOmitted, omitted)
+			s.omit(omitted)
 		}
 	}
 	r.text = s.cut(r, full, omitted, fits)
@@ -318,7 +326,7 @@ func (s *shortener) shortenList(scale float64) {
 		return
 	}
 	s.d.maxAlerts = max(keep, 1)
-	s.d.AlertsOmitted = s.total - s.d.maxAlerts
+	s.omit(s.total - s.d.maxAlerts)
 	s.d.alerts = slices.Clone(s.d.alerts)
 	slices.SortStableFunc(s.d.alerts, func(a, b *alert.Alert) int {
 		return cmp.Compare(urgency(string(a.Status())), urgency(string(b.Status())))
