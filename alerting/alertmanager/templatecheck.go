@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	runtimemetrics "runtime/metrics"
+	"slices"
 	"strings"
 	tmpltext "text/template"
 	"text/template/parse"
@@ -124,7 +125,14 @@ func (k *templateCheck) each(do func(place) bool) {
 			for n := 0; ok && n < v.Field(i).Len(); n++ {
 				c := v.Field(i).Index(n)
 				sender, _ := c.Interface().(notify.ResolvedSender)
-				for _, f := range fieldsOf(kind, c) {
+				fields := fieldsOf(kind, c)
+				for _, f := range fields {
+					// Alertmanager copies addresses to the header of a mail.
+					if kind == "email" && slices.ContainsFunc(fields, func(a field) bool {
+						return a.text == f.text && strings.EqualFold("headers."+a.path, f.path)
+					}) {
+						continue
+					}
 					p := place{f, r.Name, fmt.Sprintf("%s_configs[%d]", kind, n), sender != nil && sender.SendResolved()}
 					if strings.Contains(f.text, "{{") && !do(p) {
 						return
