@@ -166,14 +166,12 @@ func TestReceiversOversizedGroup(t *testing.T) {
 					notes = omittedRE.FindAllStringSubmatch(at(t, sent, "Message"), -1)
 				}
 				require.NotEmpty(t, notes)
-				least := total
+				numbers := map[string]bool{}
 				for _, m := range notes {
-					n, err := strconv.Atoi(m[1] + m[2])
-					require.NoError(t, err)
-					least = min(least, n)
+					numbers[m[1]+m[2]] = true
 				}
-				require.Equal(t, a.AlertsOmitted, least, "the ledger has the same number")
-				included = total - least
+				require.Contains(t, numbers, strconv.Itoa(a.AlertsOmitted), "the ledger has the same number")
+				included = total - a.AlertsOmitted
 				require.Positive(t, included)
 			}
 			limits := ""

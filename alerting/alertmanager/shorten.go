@@ -20,6 +20,8 @@ type shortener struct {
 	d     *draft
 	data  *template.Data
 	total int // alerts
+
+	omissions []omission
 }
 
 // shorten applies the limits of the receiver, and then makes what is left
@@ -42,18 +44,34 @@ func (s *shortener) shorten(scale float64) {
 		all.max = int(float64(all.max) * scale)
 		s.apply(all)
 	}
-	s.d.TruncatedFields = unique(s.d.TruncatedFields)
+	s.d.TruncatedFields, s.d.AlertsOmitted = unique(s.d.TruncatedFields), s.omitted()
 	if !s.d.empty() {
 		s.d.note = note(s.d.AlertsOmitted, len(s.d.TruncatedFields) > 0)
 	}
 }
 
-// omit counts the alerts that are in none of the shortened texts: the longest
-// list says it.
-func (s *shortener) omit(n int) {
-	if s.d.AlertsOmitted == 0 || n < s.d.AlertsOmitted {
-		s.d.AlertsOmitted = n
+// omission is how many alerts a text does not list.
+type omission struct {
+	alerts int
+	of     *rendering // nil for a message that lists them itself
+}
+
+// omitted is how many alerts the message does not tell of. A title may list
+// fewer than the text; the lists of firing and of resolved alerts are both long.
+func (s *shortener) omitted() int {
+	longest, most := 0, 0
+	for _, o := range s.omissions {
+		if o.of == nil {
+			return o.alerts
+		}
+		longest = max(longest, len(o.of.text))
 	}
+	for _, o := range s.omissions {
+		if len(o.of.text) >= longest/2 {
+			most = max(most, o.alerts)
+		}
+	}
+	return most
 }
 
 func (s *shortener) members(l limit) []*rendering {
@@ -134,14 +152,14 @@ func (s *shortener) fit(r *rendering, fits func(string) bool) {
 			})
 			if text, ok = with(n); ok {
 				r.text = s.withNote(text, r.html, note(s.total-n, false))
-				s.omit(s.total - n)
+				s.omissions = append(s.omissions, omission{s.total - n, r})
 				return
 			}
 		}
 		// A title counts the alerts; what gets much shorter lists them.
 		if len(text) < len(full)*9/10 {
 			full, omitted = text, s.total-least
-			s.omit(omitted)
+			s.omissions = append(s.omissions, omission{omitted, r})
 		}
 	}
 	r.text = s.cut(r, full, omitted, fits)
@@ -326,7 +344,7 @@ func (s *shortener) shortenList(scale float64) {
 		return
 	}
 	s.d.maxAlerts = max(keep, 1)
-	s.omit(s.total - s.d.maxAlerts)
+	s.omissions = []omission{{alerts: s.total - s.d.maxAlerts}}
 	s.d.alerts = slices.Clone(s.d.alerts)
 	slices.SortStableFunc(s.d.alerts, func(a, b *alert.Alert) int {
 		return cmp.Compare(urgency(string(a.Status())), urgency(string(b.Status())))
