@@ -32,7 +32,7 @@ func checkTemplates(inv invocation, externalURL *url.URL, stdout io.Writer) erro
 		}
 	}
 	if counted > 0 {
-		return usageError{fmt.Errorf("%d templates of receivers fail, see above", counted)}
+		return usageError{fmt.Errorf("failing receiver templates: %d, see above", counted)}
 	}
 	return nil
 }
