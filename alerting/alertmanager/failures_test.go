@@ -1,6 +1,7 @@
 package alertmanager_test
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -174,14 +175,17 @@ func TestTemplateThatFails(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := newHook(t)
+			h.answers(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 			am, l := open(t, t.TempDir(), `
 route: {receiver: slack, group_wait: 10ms, group_interval: 5m}
 receivers: [{name: slack, slack_configs: [{api_url: '`+h.URL+`', channel: '#a', text: '`+test.text+`'}]}]
 `) // with time enough: a hundred thousand calls deep takes a while
 			am.Send(firing("alertname", "Slow"))
 			a := first(t, l)
-			require.Equal(t, "failed", a.Outcome)
-			require.Contains(t, a.Error, test.err)
+			require.Equal(t, "ok", a.Outcome, a.Error)
+			require.Len(t, a.FailedFields, 1)
+			require.Equal(t, "text", a.FailedFields[0].Field)
+			require.Contains(t, a.FailedFields[0].Error, test.err)
 			require.Equal(t, "slack", a.Kind)
 		})
 	}

@@ -39,6 +39,7 @@ type generation struct {
 	config     *config.Config
 	routes     *dispatch.Route
 	template   *template.Template
+	builtin    *template.Template // without the files of the configuration
 	receivers  map[string][]notify.Integration
 	unused     []string // receivers that no route names
 	kinds      map[string]bool
@@ -79,9 +80,13 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("alertmanager: parsing templates: %w", err)
 	}
-	tmpl.ExternalURL = a.options.ExternalURL
+	builtin, err := template.FromGlobs(nil)
+	if err != nil {
+		return nil, fmt.Errorf("alertmanager: parsing the built-in templates: %w", err)
+	}
+	tmpl.ExternalURL, builtin.ExternalURL = a.options.ExternalURL, a.options.ExternalURL
 	g = &generation{
-		config: c, template: tmpl, secrets: collectSecrets(c),
+		config: c, template: tmpl, builtin: builtin, secrets: collectSecrets(c),
 		routes:    dispatch.NewRoute(c.Route, nil),
 		receivers: map[string][]notify.Integration{}, kinds: map[string]bool{},
 		marker: marker.NewGroupMarker(), flushes: &flushes{},
@@ -141,11 +146,8 @@ func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.
 			timeout: a.options.AttemptTimeout, grace: a.options.CloseTimeout,
 			turns: make(chan struct{}, triesAtATime(inner[i].Name())),
 		}
-		if texts := textsOf(n.inner, r); len(texts) > 0 {
-			n.precheck = func(ctx context.Context, alerts []*alert.Alert) error {
-				return canBeMade(ctx, texts, g.template, alerts)
-			}
-		}
+		n.composer = newComposer(n.inner, configOf(n.inner, r), g.template, g.builtin)
+		n.composer.build = buildOne(r.Name, inner[i].Name(), g.template, log)
 		wrapped[i] = notify.NewIntegration(n, &inner[i], inner[i].Name(), inner[i].Index(), r.Name)
 	}
 	return wrapped, nil
@@ -193,6 +195,7 @@ func (g *generation) stop(patience time.Duration) {
 
 // warn says what is allowed but hardly meant.
 func (a *Alertmanager) warn(g *generation) {
+	a.warnOfTemplates(g.config)
 	for _, name := range g.unused {
 		a.log.Warn("no route names this receiver, so it is never told", "receiver", name)
 	}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +22,8 @@ import (
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/nflog/nflogpb"
 	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/notify/webhook"
+	"github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
@@ -286,8 +290,11 @@ func (b broken) SendResolved() bool                                          { r
 func TestBrokenNotifiers(t *testing.T) {
 	record := func(out io.Writer, b broken) *recorder {
 		inner := notify.NewIntegration(b, b, "webhook", 0, "r")
+		tmpl, err := template.New()
+		require.NoError(t, err)
+		tmpl.ExternalURL = &url.URL{}
 		return &recorder{
-			inner: &inner, receiver: "r", secrets: &secrets{values: []string{"hunter2"}}, log: slog.New(slog.NewJSONHandler(out, nil)),
+			composer: newComposer(&inner, reflect.ValueOf(&webhook.WebhookConfig{}), tmpl, tmpl), inner: &inner, receiver: "r", secrets: &secrets{values: []string{"hunter2"}}, log: slog.New(slog.NewJSONHandler(out, nil)),
 			metrics: newMetrics(prometheus.NewRegistry()), timeout: time.Minute, grace: 5 * time.Second, turns: make(chan struct{}, maxTries),
 		}
 	}

@@ -52,6 +52,7 @@ type Attempt struct {
 	Try         int               `json:"try"`
 	Test        bool              `json:"test"`
 	Reason      string            `json:"reason"`
+	Amendment
 }
 
 // AttemptAlert is an alert that an attempt told of.
@@ -168,9 +169,19 @@ func (r *recorder) write(ctx context.Context, a *Attempt) {
 		slog.Bool("test", a.Test),
 		slog.String("reason", a.Reason),
 	}
+	if len(a.FailedFields) > 0 {
+		attrs = append(attrs, slog.Any("failed_fields", a.FailedFields))
+	}
+	if len(a.TruncatedFields) > 0 {
+		attrs = append(attrs, slog.Int("alerts_omitted", a.AlertsOmitted), slog.Any("truncated_fields", a.TruncatedFields))
+	}
 	ctx = context.WithoutCancel(ctx)
 	if a.Outcome == OutcomeOK {
-		r.log.LogAttrs(ctx, slog.LevelInfo, "notification sent", attrs...)
+		level := slog.LevelInfo
+		if len(a.FailedFields) > 0 {
+			level = slog.LevelWarn
+		}
+		r.log.LogAttrs(ctx, level, "notification sent", attrs...)
 		return
 	}
 	attrs = append(attrs, slog.String("error", a.Error))

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"mime"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -135,28 +136,64 @@ func TestReceiversEmailThatCannotBeSent(t *testing.T) {
 	}
 }
 
-// Of a mail whose template fails nothing is sent: half of one would come again
-// at each turn.
+// A mail whose template fails is sent whole, with the default of that part;
+// one whose address fails is not begun.
 func TestReceiversEmailTemplatesThatFail(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
-	for part, more := range map[string]string{
-		"headers.Subject": "    headers: {Subject: '{{ .Nonsense }}'}",
-		"html":            `    html: '{{ template "nowhere" . }}'`,
+	const subject = "[FIRING:1] HancockDown (127.0.0.1:5000 hancock critical)"
+	for name, test := range map[string]struct {
+		more, field string
+		check       func(*testing.T, letter)
+	}{
+		"subject": {"    headers: {Subject: '{{ .Nonsense }}'}", "headers.Subject", func(t *testing.T, l letter) {
+			require.Equal(t, subject, l.message.Header.Get("Subject"))
+		}},
+		"another header": {"    headers: {X-Team: '{{ .Nonsense }}', X-Site: here}", "headers.X-Team", func(t *testing.T, l letter) {
+			require.NotContains(t, l.message.Header, "X-Team")
+			require.Equal(t, "here", l.message.Header.Get("X-Site"))
+		}},
+		"html": {`    html: '{{ template "nowhere" . }}'`, "html", func(t *testing.T, l letter) {
+			require.Contains(t, l.html, "HancockDown")
+			require.Contains(t, l.html, "</html>")
+		}},
+		"text beside html": {`    text: '{{ .Nonsense }}'`, "text", func(t *testing.T, l letter) {
+			require.Empty(t, l.text)
+			require.Contains(t, l.html, "HancockDown")
+		}},
+		"text alone": {"    html: ''\n    text: '{{ .Nonsense }}'", "text", func(t *testing.T, l letter) {
+			require.Contains(t, l.html, "HancockDown")
+		}},
 	} {
-		t.Run(part, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			office := newPostOffice(t, ca.server(t, "127.0.0.1"), false)
-			s := newStation(t, mailTo(quickly, office.address, mailPassword, more+"\n    tls_config: {ca_file: "+ca.file+"}"))
+			text := mailTo(once, office.address, mailPassword, test.more+"\n    tls_config: {ca_file: "+ca.file+"}")
+			if strings.Contains(test.more, "    text:") { // it comes once
+				text = regexp.MustCompile(`(?m)^    text: '\{\{ range .*\n`).ReplaceAllString(text, "")
+			}
+			s := newStation(t, text)
 			s.Send(alertOf("HancockDown", "critical"))
-			tries := 0
-			a := s.attempt(t, "the second turn", func(alertmanager.Attempt) bool { tries++; return tries == 2 })
-			require.Equal(t, "failed", a.Outcome)
-			require.False(t, a.Retry)
-			require.Contains(t, a.Error, part)
-			require.Zero(t, office.begun.Load())
+			a := s.first(t, "post")
+			require.Equal(t, "ok", a.Outcome, a.Error)
+			require.Len(t, a.FailedFields, 1)
+			require.Equal(t, test.field, a.FailedFields[0].Field)
+			test.check(t, next(t, office.letters))
 		})
 	}
+	t.Run("from", func(t *testing.T) {
+		t.Parallel()
+		office := newPostOffice(t, ca.server(t, "127.0.0.1"), false)
+		s := newStation(t, mailTo(quickly, office.address, mailPassword,
+			"    from: '{{ .Nonsense }}@example.org'\n    tls_config: {ca_file: "+ca.file+"}"))
+		s.Send(alertOf("HancockDown", "critical"))
+		tries := 0
+		a := s.attempt(t, "the second turn", func(alertmanager.Attempt) bool { tries++; return tries == 2 })
+		require.Equal(t, "failed", a.Outcome)
+		require.False(t, a.Retry)
+		require.Contains(t, a.Error, "the template of from fails")
+		require.Zero(t, office.begun.Load())
+	})
 }
 
 // A mail server that accepts and then says nothing must hold up nobody: not

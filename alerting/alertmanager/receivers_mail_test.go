@@ -87,6 +87,7 @@ type letter struct {
 	tls        bool
 	message    *mail.Message
 	html, text string
+	size       int // of all of it
 }
 
 // postOffice is an SMTP server on a real socket.
@@ -165,6 +166,7 @@ func (s *session) Data(r io.Reader) error {
 		return err
 	}
 	l := s.letter
+	l.size = len(text)
 	if l.message, err = mail.ReadMessage(bytes.NewReader(text)); err != nil {
 		return err
 	}

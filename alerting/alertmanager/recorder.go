@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +33,7 @@ const (
 // ledger, keeps secrets out of errors, survives panics and bounds the time.
 type recorder struct {
 	inner          *notify.Integration
-	precheck       func(context.Context, []*alert.Alert) error // nil, or what must hold before a try
+	composer       *composer
 	receiver       string
 	secrets        *secrets
 	log            *slog.Logger
@@ -40,6 +41,7 @@ type recorder struct {
 	timeout, grace time.Duration
 	turns          chan struct{} // a token for each try under way
 	hanging        atomic.Int32  // tries that were given up but have not returned
+	refused        sync.Map      // of a group key, the contentHash of the message that its receiver refused as too large
 }
 
 // Notify implements notify.Notifier. When ctx is cancelled, because the
@@ -50,14 +52,20 @@ func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, er
 	if !ok {
 		ctx, f = withFlush(ctx, false)
 	}
+	if !f.test && r.wasRefused(ctx, alerts) {
+		return false, nil
+	}
 	attempt := r.describe(ctx, alerts)
 	attempt.Try, attempt.Test = f.next(r), f.test
 
 	got := &answered{}
-	start, retry, err := r.inTurn(context.WithValue(ctx, answerKey{}, got), alerts)
+	start, answered := r.inTurn(context.WithValue(ctx, answerKey{}, got), alerts)
+	retry, err := answered.retry, answered.err
+	attempt.Amendment = r.clean(answered.Amendment)
 	attempt.Time = start.UTC()
 	attempt.DurationMS = float64(time.Since(start).Microseconds()) / 1000
 	attempt.Outcome, attempt.StatusCode = OutcomeOK, r.statusCode(got, err)
+	r.remember(ctx, alerts, errors.Is(err, errTooLarge) && !f.test)
 	if err != nil {
 		attempt.Outcome, attempt.Retry = OutcomeFailed, retry && !f.test
 		err = r.secrets.error(err)
@@ -72,68 +80,60 @@ func (r *recorder) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, er
 type answer struct {
 	retry bool
 	err   error
+	Amendment
 }
 
 // inTurn waits until few enough tries are under way. The time starts then.
-func (r *recorder) inTurn(ctx context.Context, alerts []*alert.Alert) (start time.Time, retry bool, err error) {
+func (r *recorder) inTurn(ctx context.Context, alerts []*alert.Alert) (start time.Time, a answer) {
 	select {
 	case r.turns <- struct{}{}:
 		defer func() { <-r.turns }()
 	case <-ctx.Done():
-		return time.Now(), true, fmt.Errorf("not begun, because %d other tries were under way: %w", cap(r.turns), ctx.Err())
+		return time.Now(), answer{retry: true, err: fmt.Errorf("not begun, because %d other tries were under way: %w", cap(r.turns), ctx.Err())}
 	}
 	trying, cancel := outlive(ctx, r.timeout, r.grace)
 	defer cancel()
 	start = time.Now()
-	retry, err = r.bounded(trying, alerts)
-	return start, retry, err
+	return start, r.bounded(trying, alerts)
 }
 
 // bounded returns when the time is up, whatever the integration does.
-func (r *recorder) bounded(ctx context.Context, alerts []*alert.Alert) (bool, error) {
+func (r *recorder) bounded(ctx context.Context, alerts []*alert.Alert) answer {
 	if r.hanging.Load() >= maxHanging {
-		return true, fmt.Errorf("%d earlier tries still hang; this one was not begun", maxHanging)
+		return answer{retry: true, err: fmt.Errorf("%d earlier tries still hang; this one was not begun", maxHanging)}
 	}
 	answered := make(chan answer, 1)
-	go func() {
-		retry, err := r.safely(ctx, alerts)
-		answered <- answer{retry, err}
-	}()
+	go func() { answered <- r.safely(ctx, alerts) }()
 	select {
 	case a := <-answered:
-		return a.retry, a.err
+		return a
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(lastWords)
 	defer timer.Stop()
 	select {
 	case a := <-answered:
-		return a.retry, a.err
+		return a
 	case <-timer.C:
 		r.hanging.Add(1)
 		go func() {
 			<-answered
 			r.hanging.Add(-1)
 		}()
-		return true, fmt.Errorf("the receiver did not answer in time: %w", ctx.Err())
+		return answer{retry: true, err: fmt.Errorf("the receiver did not answer in time: %w", ctx.Err())}
 	}
 }
 
 // safely turns a panic of a template or a notifier into an error.
-func (r *recorder) safely(ctx context.Context, alerts []*alert.Alert) (retry bool, err error) {
+func (r *recorder) safely(ctx context.Context, alerts []*alert.Alert) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.log.ErrorContext(ctx, "an integration panicked", "receiver", r.receiver, "integration", r.inner.String(),
 				"error", r.secrets.scrub(fmt.Sprint(p)), "stack", r.secrets.scrub(string(debug.Stack())))
-			retry, err = false, fmt.Errorf("the integration panicked: %v", p)
+			a.retry, a.err = false, fmt.Errorf("the integration panicked: %v", p)
 		}
 	}()
-	if r.precheck != nil {
-		if err := r.precheck(ctx, alerts); err != nil {
-			return false, err
-		}
-	}
-	return r.delivered(ctx, func(ctx context.Context) (bool, error) { return r.inner.Notify(ctx, alerts...) })
+	return r.compose(ctx, alerts)
 }
 
 // outlive is a context that ends when its time is up or when the parent's

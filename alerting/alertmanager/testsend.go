@@ -67,6 +67,7 @@ type TestResult struct {
 	StatusCode  int     `json:"status_code"`
 	DurationMS  float64 `json:"duration_ms"`
 	Error       string  `json:"error,omitempty"`
+	Amendment
 }
 
 // Test sends an alert to all receivers that the routing tree has for its
@@ -224,7 +225,7 @@ func tryOne(ctx context.Context, i *notify.Integration, receiver string, al *ale
 		result.Outcome, result.Error = OutcomeFailed, err.Error()
 	}
 	if a := f.last.Load(); a != nil {
-		result.StatusCode, result.DurationMS = a.StatusCode, a.DurationMS
+		result.StatusCode, result.DurationMS, result.Amendment = a.StatusCode, a.DurationMS, a.Amendment
 	}
 	return result
 }

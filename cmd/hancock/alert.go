@@ -40,7 +40,7 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 			if r.Outcome != alertmanager.OutcomeOK {
 				failed++
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.0f ms\t%s\n", r.Receiver, r.Integration, r.Status, r.Outcome, r.DurationMS, printable(r.Error))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.0f ms\t%s\n", r.Receiver, r.Integration, r.Status, r.Outcome, r.DurationMS, printable(detail(r)))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -67,6 +67,22 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 		return errors.New("nobody outside is told: the receiver has no integrations; see alertmanager in the configuration")
 	}
 	return nil
+}
+
+// detail says what became of a message beside its outcome: the error, the
+// templates that failed and what was left out.
+func detail(r alertmanager.TestResult) string {
+	var parts []string
+	if r.Error != "" {
+		parts = append(parts, r.Error)
+	}
+	for _, f := range r.FailedFields {
+		parts = append(parts, fmt.Sprintf("%s: template failed, default sent: %s", f.Field, f.Error))
+	}
+	if len(r.TruncatedFields) > 0 {
+		parts = append(parts, "truncated: "+strings.Join(r.TruncatedFields, ", "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // printable is text from outside on one line, without what a terminal would obey.

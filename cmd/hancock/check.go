@@ -58,6 +58,8 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	findings = append(findings, templateFindings(inv.config, opts.alertmanager.ExternalURL)...)
+	config.SortFindings(findings)
 	var errs []error
 	warnings := 0
 	for _, f := range findings {
