@@ -172,7 +172,7 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 	}
 	m.configure(in)
 	m.rules = rules.NewManager(m.opts)
-	m.alerts = newHandover(o, m.opts, logger)
+	m.alerts = newHandover(o, m.opts, to, logger)
 	if err := m.show(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

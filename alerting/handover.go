@@ -19,6 +19,9 @@ import (
 	"github.com/prometheus/prometheus/rules"
 )
 
+// resolvedRetention is how long an alert is sent as resolved, as Prometheus does: an Alertmanager may miss some.
+const resolvedRetention = 15 * time.Minute
+
 // origin identifies the rule of an alert.
 type origin struct{ file, group, rule, labels, expr string }
 
@@ -47,6 +50,7 @@ type carried struct {
 type handover struct {
 	path   string
 	settle time.Duration
+	to     Sender
 	logger *slog.Logger
 	opts   *rules.ManagerOptions
 
@@ -55,7 +59,7 @@ type handover struct {
 	byName map[string][]*rules.AlertingRule
 	// heirs are the rules whose first evaluation has to go on with alerts of others.
 	heirs map[*rules.AlertingRule][]carried
-	// owed are the alerts that Alertmanagers have as firing while no rule has been evaluated that says so, by hash.
+	// owed are the alerts that Alertmanagers may have as firing while no rule has been evaluated that says so, by hash.
 	owed map[uint64]carried
 	// saved is what the file has of each group.
 	saved map[*rules.Group]map[uint64]int64
@@ -63,9 +67,9 @@ type handover struct {
 	unsaved, failing bool
 }
 
-func newHandover(o Options, opts *rules.ManagerOptions, logger *slog.Logger) *handover {
+func newHandover(o Options, opts *rules.ManagerOptions, to Sender, logger *slog.Logger) *handover {
 	return &handover{
-		path: o.StateFile, settle: o.SettleTime, logger: logger, opts: opts,
+		path: o.StateFile, settle: o.SettleTime, to: to, logger: logger, opts: opts,
 		heirs: map[*rules.AlertingRule][]carried{}, owed: map[uint64]carried{},
 	}
 }
@@ -217,8 +221,9 @@ func (h *handover) after(g *rules.Group) {
 // are resolved. mtx is held.
 func (h *handover) reconcile(now time.Time) {
 	states := map[*rules.AlertingRule]map[uint64]rules.AlertState{}
+	evaluated := h.evaluated()
 	for hash, c := range h.owed {
-		gone, known := true, false
+		gone, known := evaluated || !h.ambiguous(c.alert.Labels), false
 		for _, r := range h.byName[c.rule] {
 			if !canHave(r, c.alert.Labels) {
 				continue
@@ -237,15 +242,43 @@ func (h *handover) reconcile(now time.Time) {
 			}
 		}
 		switch {
-		case known:
+		case known || gone && !c.alert.ResolvedAt.IsZero() && now.Sub(c.alert.ResolvedAt) > resolvedRetention:
 			delete(h.owed, hash)
 			h.unsaved = true
-		case gone:
-			delete(h.owed, hash)
+		case gone && c.alert.ResolvedAt.IsZero():
 			h.unsaved = true
-			h.resolve(c, now)
+			h.owed[hash] = h.resolve(c, now)
+		case gone && c.alert.LastSentAt.Add(h.opts.ResendDelay).Before(now):
+			h.owed[hash] = h.send(c, now)
 		}
 	}
+}
+
+// ambiguous says that an alert loses labels when it is sent, so that one of another rule can be the same alert to an
+// Alertmanager. A sender that relabels has Labels; it keeps the alert that fires if it gets that one first.
+func (h *handover) ambiguous(ls labels.Labels) bool {
+	relabeling, ok := h.to.(interface {
+		Labels(labels.Labels) (sent labels.Labels, keep bool)
+	})
+	if !ok {
+		return false
+	}
+	sent, keep := relabeling.Labels(ls)
+	lost := false
+	ls.Range(func(l labels.Label) { lost = lost || sent.Get(l.Name) != l.Value })
+	return keep && lost
+}
+
+// evaluated says that every rule was evaluated, if not with success.
+func (h *handover) evaluated() bool {
+	for _, all := range h.byName {
+		for _, r := range all {
+			if r.Health() == rules.HealthUnknown {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // canHave says that an alert of the rule can have these labels. Templates can give any value.
@@ -264,17 +297,23 @@ func statesOf(r *rules.AlertingRule) map[uint64]rules.AlertState {
 	return states
 }
 
-// resolve sends an alert as resolved, as its rule would have. The series that an earlier process has left end, too;
-// those of this one are ended by Prometheus.
-func (h *handover) resolve(c carried, now time.Time) {
-	a := c.alert
-	a.State, a.ResolvedAt, a.LastSentAt = rules.StateInactive, now, now
-	h.opts.NotifyFunc(h.opts.Context, c.expr, &a)
+// resolve sends an alert as resolved, as its rule would have. The series that an earlier process has left end, too; those
+// of this one are ended by Prometheus.
+func (h *handover) resolve(c carried, now time.Time) carried {
+	c.alert.State, c.alert.ResolvedAt = rules.StateInactive, now
 	if c.restored {
-		if err := h.endSeries(a.Labels, now); err != nil {
+		if err := h.endSeries(c.alert.Labels, now); err != nil {
 			h.logger.Warn("failed to end the series of an alert", "alertname", c.rule, "err", err)
 		}
 	}
+	return h.send(c, now)
+}
+
+func (h *handover) send(c carried, now time.Time) carried {
+	c.alert.LastSentAt = now
+	alert := c.alert
+	h.opts.NotifyFunc(h.opts.Context, c.expr, &alert)
+	return c
 }
 
 func (h *handover) endSeries(ls labels.Labels, now time.Time) error {

@@ -353,6 +353,28 @@ func TestReloadResolves(t *testing.T) {
 	}
 }
 
+// TestReloadRelabeled has an alert that loses its severity when it is sent: with another one it is the same alert to an
+// Alertmanager, which gets the new one before the old one is resolved.
+func TestReloadRelabeled(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "rules.yml")
+		write(t, file, plain)
+		h := over(t, t.TempDir(), file)
+		defer func() { h.stop() }()
+		h.sent.drop = "severity"
+		h.feed(5*time.Minute, 1)
+		require.Empty(t, h.ends())
+		write(t, file, changed(plain, "severity: page", "severity: info"))
+		require.NoError(t, h.reload(func(*alerting.Options) {}))
+		require.Empty(t, h.sent.log)
+		h.feed(interval+time.Second, 1)
+		require.GreaterOrEqual(t, len(h.sent.log), 2)
+		require.Equal(t, "info", h.sent.log[0].Labels.Get("severity"))
+		require.Equal(t, "page", h.sent.log[1].Labels.Get("severity"))
+		require.Contains(t, h.ends(), "Flap/page")
+	})
+}
+
 // TestReloadFailingRule has a rule whose evaluation fails from a reload on: that resolves nothing before it succeeds.
 func TestReloadFailingRule(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
@@ -372,6 +394,57 @@ func TestReloadFailingRule(t *testing.T) {
 		h.feed(interval+time.Second, 1)
 		require.Contains(t, h.ends(), "Flap/page")
 	})
+}
+
+// TestReloadBackAgain has a rule that is removed and added again: its alert fires again, and that it was resolved is not
+// sent again.
+func TestReloadBackAgain(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "rules.yml")
+		write(t, file, plain)
+		h := over(t, t.TempDir(), file)
+		defer func() { h.stop() }()
+		h.feed(5*time.Minute, 1)
+		require.Empty(t, h.ends())
+		write(t, file, "groups: [{name: g, rules: [{alert: Other, expr: flap == 3}]}]")
+		require.NoError(t, h.reload(func(*alerting.Options) {}))
+		h.feed(time.Minute, 1)
+		require.Contains(t, h.ends(), "Flap/page")
+		write(t, file, plain)
+		require.NoError(t, h.reload(func(*alerting.Options) {}))
+		h.feed(5*time.Minute, 1)
+		require.Equal(t, rules.StateFiring, h.active("Flap").State)
+		require.Empty(t, h.ends())
+	})
+}
+
+// TestReloadOfOneNameTwice has two rules of one name and the same labels. Of the first, which goes, Prometheus gives
+// the alerts to the second, and forgets those of the second.
+func TestReloadOfOneNameTwice(t *testing.T) {
+	lasting := changed(plain, "flap == 1", "flap == 1\n        for: 4m")
+	two := changed(lasting, "      - alert", "      - {alert: Flap, expr: vector(1), for: 1m, labels: {severity: page}}\n      - alert")
+	for name, tt := range map[string]struct{ gone, end string }{
+		"first":  {lasting, "Flap/page of others"},
+		"second": {two[:strings.Index(two, "      - alert: Flap")], "Flap/page"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "rules.yml")
+				write(t, file, two)
+				h := over(t, t.TempDir(), file)
+				defer func() { h.stop() }()
+				h.feed(6*time.Minute, 1)
+				require.Empty(t, h.ends())
+				write(t, file, tt.gone)
+				require.NoError(t, h.reload(func(*alerting.Options) {}))
+				h.feed(2*interval, 1)
+				ends := h.ends()
+				require.Len(t, ends, 1)
+				require.Contains(t, ends, tt.end)
+				require.Equal(t, rules.StateFiring, h.active("Flap").State)
+			})
+		})
+	}
 }
 
 // TestReloadTwice replaces a group before it was evaluated.
@@ -447,8 +520,15 @@ func TestStartResolves(t *testing.T) {
 				v, err := h.query(`ALERTS{alertname="Flap", severity="page", team="", instance="a:1", alertstate="firing"}`)
 				require.NoError(t, err)
 				require.Empty(t, v, "its series has ended")
+				h.feed(20*time.Minute, flap)
+				again := h.ends()
+				if tt.name == "group removed" {
+					require.Empty(t, again, "nothing is evaluated")
+				} else {
+					require.Equal(t, ends["Flap/page"], again["Flap/page"], "sent again for a while, as Prometheus does")
+				}
 				h.feed(5*time.Minute, flap)
-				require.NotContains(t, h.ends(), "Flap/page", "once")
+				require.NotContains(t, h.ends(), "Flap/page")
 			})
 		})
 	}

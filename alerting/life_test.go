@@ -49,6 +49,13 @@ type outbox struct {
 	alerts []*notifier.Alert
 	// log has them, too, with the time.
 	log []sent
+	// drop is a label that alerts would lose on their way.
+	drop string
+}
+
+// Labels are those with which an alert would be sent.
+func (o *outbox) Labels(ls labels.Labels) (labels.Labels, bool) {
+	return labels.NewBuilder(ls).Del(o.drop).Labels(), true
 }
 
 type sent struct {

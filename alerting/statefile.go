@@ -62,14 +62,15 @@ func (h *handover) write() error {
 		})
 	}
 	for _, c := range h.owed {
-		add(c)
+		if c.alert.ResolvedAt.IsZero() {
+			add(c)
+		}
 	}
 	for _, g := range h.groups {
 		for _, r := range g.AlertingRules() {
 			o := originOf(g, r)
 			r.ForEachActiveAlert(func(a *rules.Alert) {
-				_, owed := h.owed[a.Labels.Hash()]
-				if a.State == rules.StateFiring && !owed {
+				if c, owed := h.owed[a.Labels.Hash()]; a.State == rules.StateFiring && (!owed || !c.alert.ResolvedAt.IsZero()) {
 					add(carried{origin: o, alert: *a})
 				}
 			})
