@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/storage"
 )
 
 // resolvedRetention is how long an alert is sent as resolved, as Prometheus does: an Alertmanager may miss some.
@@ -106,8 +107,11 @@ func (h *handover) change(gone []carried, groups []*rules.Group) {
 	h.groups, h.byName, h.saved = slices.Clone(groups), byName, map[*rules.Group]map[uint64]int64{}
 	for _, c := range gone {
 		hash := c.alert.Labels.Hash()
-		if c.alert.State == rules.StateFiring {
+		if c.alert.State != rules.StatePending {
 			h.owed[hash] = c
+		}
+		if c.alert.State == rules.StateInactive {
+			continue
 		}
 		for _, key := range []origin{c.origin, c.moved(), c.edited()} {
 			if r := fresh[key]; r != nil && !active[hash] {
@@ -245,11 +249,9 @@ func (h *handover) reconcile(now time.Time) {
 		case known || gone && !c.alert.ResolvedAt.IsZero() && now.Sub(c.alert.ResolvedAt) > resolvedRetention:
 			delete(h.owed, hash)
 			h.unsaved = true
-		case gone && c.alert.ResolvedAt.IsZero():
-			h.unsaved = true
+		case gone && (c.alert.ResolvedAt.IsZero() || c.alert.LastSentAt.Add(h.opts.ResendDelay).Before(now)):
+			h.unsaved = h.unsaved || c.alert.ResolvedAt.IsZero()
 			h.owed[hash] = h.resolve(c, now)
-		case gone && c.alert.LastSentAt.Add(h.opts.ResendDelay).Before(now):
-			h.owed[hash] = h.send(c, now)
 		}
 	}
 }
@@ -300,29 +302,29 @@ func statesOf(r *rules.AlertingRule) map[uint64]rules.AlertState {
 // resolve sends an alert as resolved, as its rule would have. The series that an earlier process has left end, too; those
 // of this one are ended by Prometheus.
 func (h *handover) resolve(c carried, now time.Time) carried {
-	c.alert.State, c.alert.ResolvedAt = rules.StateInactive, now
-	if c.restored {
-		if err := h.endSeries(c.alert.Labels, now); err != nil {
+	if c.alert.ResolvedAt.IsZero() {
+		c.alert.State, c.alert.ResolvedAt = rules.StateInactive, now
+	}
+	if c.restored && c.alert.LastSentAt.IsZero() {
+		if err := h.endSeries(c.alert.Labels, c.alert.ResolvedAt); err != nil {
 			h.logger.Warn("failed to end the series of an alert", "alertname", c.rule, "err", err)
 		}
 	}
-	return h.send(c, now)
-}
-
-func (h *handover) send(c carried, now time.Time) carried {
 	c.alert.LastSentAt = now
 	alert := c.alert
 	h.opts.NotifyFunc(h.opts.Context, c.expr, &alert)
 	return c
 }
 
-func (h *handover) endSeries(ls labels.Labels, now time.Time) error {
+func (h *handover) endSeries(ls labels.Labels, at time.Time) error {
 	app := h.opts.Appendable.Appender(h.opts.Context)
 	b := labels.NewBuilder(ls).Set(model.MetricNameLabel, "ALERTS_FOR_STATE")
 	forState := b.Labels()
 	firing := b.Set(model.MetricNameLabel, "ALERTS").Set("alertstate", "firing").Labels()
 	for _, series := range []labels.Labels{forState, firing} {
-		if _, err := app.Append(0, series, now.UnixMilli(), math.Float64frombits(value.StaleNaN)); err != nil {
+		_, err := app.Append(0, series, at.UnixMilli(), math.Float64frombits(value.StaleNaN))
+		// It may have ended already.
+		if err != nil && !errors.Is(err, storage.ErrOutOfOrderSample) && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
 			return errors.Join(err, app.Rollback())
 		}
 	}

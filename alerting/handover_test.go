@@ -418,6 +418,37 @@ func TestReloadBackAgain(t *testing.T) {
 	})
 }
 
+// TestKilledAfterReload has a process that ends right after a reload that removed a rule: the next one resolves its
+// alert again, with the same end.
+func TestKilledAfterReload(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		dir, file := t.TempDir(), filepath.Join(t.TempDir(), "rules.yml")
+		write(t, file, plain)
+		h := over(t, dir, file)
+		defer func() { h.stop() }()
+		h.feed(5*time.Minute, 1)
+		require.Empty(t, h.ends())
+		write(t, file, "groups: []")
+		require.NoError(t, h.reload(func(*alerting.Options) {}))
+		end := h.ends()["Flap/page"]
+		require.Equal(t, time.Now(), end)
+		h.stop()
+		time.Sleep(time.Minute) // Test time.
+		h = over(t, dir, file)
+		h.feed(time.Minute, 1)
+		require.True(t, end.Equal(h.ends()["Flap/page"]))
+		v, err := h.query(`ALERTS{alertname="Flap"}`)
+		require.NoError(t, err)
+		require.Empty(t, v, "its series has ended")
+		h.stop()
+		write(t, file, plain)
+		h = over(t, dir, file)
+		h.feed(10*time.Minute, 1)
+		require.Empty(t, h.ends(), "it fires again")
+		require.Equal(t, rules.StateFiring, h.active("Flap").State)
+	})
+}
+
 // TestReloadOfOneNameTwice has two rules of one name and the same labels. Of the first, which goes, Prometheus gives
 // the alerts to the second, and forgets those of the second.
 func TestReloadOfOneNameTwice(t *testing.T) {

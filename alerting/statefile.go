@@ -24,7 +24,8 @@ type stateFile struct {
 	Alerts  []savedAlert `json:"alerts"`
 }
 
-// savedAlert is a firing alert and its rule.
+// savedAlert is an alert and its rule: one that fires, or one that was resolved because no rule has it any more, of which
+// an Alertmanager may not have heard.
 type savedAlert struct {
 	File            string            `json:"file"`
 	Group           string            `json:"group"`
@@ -37,6 +38,7 @@ type savedAlert struct {
 	ActiveAt        time.Time         `json:"active_at"`
 	FiredAt         time.Time         `json:"fired_at"`
 	KeepFiringSince time.Time         `json:"keep_firing_since,omitzero"`
+	ResolvedAt      time.Time         `json:"resolved_at,omitzero"`
 }
 
 // save persists the firing alerts if they changed. A failure is logged once; the next evaluation saves again. mtx is
@@ -59,12 +61,11 @@ func (h *handover) write() error {
 			File: c.file, Group: c.group, Rule: c.rule, RuleLabels: c.labels, Expr: c.expr,
 			Labels: c.alert.Labels, Annotations: c.alert.Annotations, Value: model.SampleValue(c.alert.Value),
 			ActiveAt: c.alert.ActiveAt, FiredAt: c.alert.FiredAt, KeepFiringSince: c.alert.KeepFiringSince,
+			ResolvedAt: c.alert.ResolvedAt,
 		})
 	}
 	for _, c := range h.owed {
-		if c.alert.ResolvedAt.IsZero() {
-			add(c)
-		}
+		add(c)
 	}
 	for _, g := range h.groups {
 		for _, r := range g.AlertingRules() {
@@ -122,11 +123,16 @@ func (h *handover) load(now time.Time) []carried {
 	}
 	var all []carried
 	for _, a := range s.Alerts {
+		state := rules.StateFiring
+		if !a.ResolvedAt.IsZero() {
+			state = rules.StateInactive
+		}
 		all = append(all, carried{
 			origin: origin{a.File, a.Group, a.Rule, a.RuleLabels, a.Expr},
 			alert: rules.Alert{
-				State: rules.StateFiring, Labels: a.Labels, Annotations: a.Annotations, Value: float64(a.Value),
+				State: state, Labels: a.Labels, Annotations: a.Annotations, Value: float64(a.Value),
 				ActiveAt: back(a.ActiveAt), FiredAt: back(a.FiredAt), KeepFiringSince: back(a.KeepFiringSince),
+				ResolvedAt: back(a.ResolvedAt),
 			},
 			restored: true, notBefore: now.Add(h.settle),
 		})
