@@ -62,6 +62,8 @@ type handover struct {
 	heirs map[*rules.AlertingRule][]carried
 	// owed are the alerts that Alertmanagers may have as firing while no rule has been evaluated that says so, by hash.
 	owed map[uint64]carried
+	// restoring counts the evaluations of groups that replaced one before its `for` was restored.
+	restoring map[*rules.Group]int
 	// saved is what the file has of each group.
 	saved map[*rules.Group]map[uint64]int64
 	// unsaved says that the file differs from the memory, failing that the last attempt to write it failed.
@@ -71,7 +73,7 @@ type handover struct {
 func newHandover(o Options, opts *rules.ManagerOptions, to Sender, logger *slog.Logger) *handover {
 	return &handover{
 		path: o.StateFile, settle: o.SettleTime, to: to, logger: logger, opts: opts,
-		heirs: map[*rules.AlertingRule][]carried{}, owed: map[uint64]carried{},
+		heirs: map[*rules.AlertingRule][]carried{}, owed: map[uint64]carried{}, restoring: map[*rules.Group]int{},
 	}
 }
 
@@ -84,6 +86,7 @@ func (h *handover) change(gone []carried, groups []*rules.Group) {
 			gone = append(gone, h.leave(g)...)
 		}
 	}
+	h.restoreLater(groups)
 	fresh := map[origin]*rules.AlertingRule{}
 	active := map[uint64]bool{}
 	byName := map[string][]*rules.AlertingRule{}
@@ -126,6 +129,34 @@ func (h *handover) change(gone []carried, groups []*rules.Group) {
 	h.unsaved = true
 	h.reconcile(time.Now())
 	h.save()
+}
+
+// restoreLater marks new groups whose predecessor, or in place of one any group, was replaced before `for` was restored.
+// Prometheus restores it only for the groups of the start. mtx is held.
+func (h *handover) restoreLater(groups []*rules.Group) {
+	restored, all := map[string]bool{}, true
+	for _, g := range h.groups {
+		key := rules.GroupKey(g.File(), g.Name())
+		restored[key] = true
+		if slices.Contains(groups, g) {
+			continue
+		}
+		for _, r := range g.AlertingRules() {
+			restored[key] = restored[key] && r.Restored()
+		}
+		all = all && restored[key]
+		delete(h.restoring, g)
+	}
+	for _, g := range groups {
+		done, replaces := restored[rules.GroupKey(g.File(), g.Name())]
+		if done || !replaces && all || slices.Contains(h.groups, g) {
+			continue
+		}
+		h.restoring[g] = 0
+		for _, r := range g.AlertingRules() {
+			r.SetRestored(false)
+		}
+	}
 }
 
 // leave returns the alerts of a group that is no longer evaluated. mtx is held.
@@ -206,6 +237,13 @@ func (h *handover) adopt(ctx context.Context, r *rules.AlertingRule, alerts []ca
 func (h *handover) after(g *rules.Group) {
 	h.mtx.Lock()
 	defer h.mtx.Unlock()
+	if n, ok := h.restoring[g]; ok {
+		h.restoring[g] = n + 1
+		if n == 1 { // As Prometheus does it: recording rules have their results then.
+			g.RestoreForState(time.Now())
+			delete(h.restoring, g)
+		}
+	}
 	h.reconcile(time.Now())
 	firing := map[uint64]int64{}
 	for _, r := range g.AlertingRules() {

@@ -449,6 +449,43 @@ func TestKilledAfterReload(t *testing.T) {
 	})
 }
 
+// TestReloadAfterStart has a reload before the rules of the start have got their `for` state back.
+func TestReloadAfterStart(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(string) string
+		after  time.Duration
+	}{
+		"before the first evaluation": {func(text string) string { return changed(text, "is {{", "was {{") }, 0},
+		"after the first evaluation":  {func(text string) string { return changed(text, "is {{", "was {{") }, interval},
+		"another name of the group":   {func(text string) string { return changed(text, "name: g", "name: other") }, interval},
+		"nothing changes":             {func(text string) string { return text }, interval},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				dir, file := t.TempDir(), filepath.Join(t.TempDir(), "rules.yml")
+				text := changed(plain, "flap == 1", "flap == 1\n        for: 20m")
+				write(t, file, text)
+				h := over(t, dir, file)
+				defer func() { h.stop() }()
+				h.feed(18*time.Minute, 1)
+				was := h.active("Flap")
+				require.Equal(t, rules.StatePending, was.State)
+				h.stop()
+				h = over(t, dir, file)
+				h.feed(tt.after, 1)
+				synctest.Wait()
+				write(t, file, tt.change(text))
+				require.NoError(t, h.reload(func(*alerting.Options) {}))
+				h.feed(2*time.Minute, 1)
+				require.WithinDuration(t, was.ActiveAt, h.active("Flap").ActiveAt, 2*time.Minute)
+				h.feed(2*time.Minute, 1)
+				require.Equal(t, rules.StateFiring, h.active("Flap").State)
+				require.Empty(t, h.ends())
+			})
+		})
+	}
+}
+
 // TestReloadOfOneNameTwice has two rules of one name and the same labels. Of the first, which goes, Prometheus gives
 // the alerts to the second, and forgets those of the second.
 func TestReloadOfOneNameTwice(t *testing.T) {

@@ -24,8 +24,8 @@ type stateFile struct {
 	Alerts  []savedAlert `json:"alerts"`
 }
 
-// savedAlert is an alert and its rule: one that fires, or one that was resolved because no rule has it any more, of which
-// an Alertmanager may not have heard.
+// savedAlert is an alert and its rule: one that fires, or one that was resolved lately because no rule has it any more
+// and that an Alertmanager may not have received.
 type savedAlert struct {
 	File            string            `json:"file"`
 	Group           string            `json:"group"`
