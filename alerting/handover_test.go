@@ -19,8 +19,8 @@ import (
 	"github.com/cyberviser/hancock/alerting/internal/bubble"
 )
 
-// interval is that of the default options.
-const interval = 15 * time.Second
+// interval is that of scrapes and evaluations.
+const interval = 30 * time.Second
 
 // keeping is a group whose alert goes on for half an hour.
 const keeping = `
@@ -34,10 +34,17 @@ groups:
         annotations: {summary: 'is {{ $value }}'}
 `
 
+// of are options with the rules of a file alone.
+func of(file string) func(*alerting.Options) {
+	return func(o *alerting.Options) {
+		o.BuiltinRules, o.RuleFiles, o.EvaluationInterval = false, []string{file}, interval
+	}
+}
+
 // over starts rules of a file over the storage in dir.
 func over(t *testing.T, dir, file string) *house {
 	t.Helper()
-	h := enter(t, dir, func(o *alerting.Options) { o.BuiltinRules, o.RuleFiles = false, []string{file} })
+	h := enter(t, dir, of(file))
 	close(h.ready)
 	return h
 }
@@ -568,9 +575,7 @@ func TestStartResolves(t *testing.T) {
 					flap = 0
 				}
 				start := time.Now()
-				h = enter(t, dir, func(o *alerting.Options) {
-					o.BuiltinRules, o.RuleFiles, o.SettleTime = false, []string{file}, 2*time.Minute
-				})
+				h = enter(t, dir, of(file), func(o *alerting.Options) { o.SettleTime = 2 * time.Minute })
 				h.feed(time.Minute, flap)
 				require.Empty(t, h.sent.take(), "not before the first samples")
 				close(h.ready)
@@ -621,7 +626,7 @@ func TestStartKeeps(t *testing.T) {
 				h.stop()
 				write(t, file, texts[1])
 				h = over(t, dir, file)
-				h.feed(time.Minute, 1)
+				h.feed(5*interval, 1)
 				require.Equal(t, rules.StateFiring, h.active("Flap").State)
 				h.feed(5*time.Minute, 1)
 				require.Empty(t, h.ends())
