@@ -152,9 +152,11 @@ func (h *handover) restoreLater(groups []*rules.Group) {
 		if done || !replaces && all || slices.Contains(h.groups, g) {
 			continue
 		}
-		h.restoring[g] = 0
 		for _, r := range g.AlertingRules() {
-			r.SetRestored(false)
+			if r.HoldDuration() > 0 { // The others have no state to restore, and write samples meanwhile.
+				h.restoring[g] = 0
+				r.SetRestored(false)
+			}
 		}
 	}
 }
