@@ -44,6 +44,11 @@ type Options struct {
 	QueryOffset time.Duration
 	// ResendDelay is the least time between two sendings of the same firing alert.
 	ResendDelay time.Duration
+	// StateFile keeps the firing alerts over a restart. It is written when they change. Empty keeps none.
+	StateFile string
+	// SettleTime is how long after the start an alert that fired before it is not resolved only because its rule does
+	// not have it: samples may be missing still.
+	SettleTime time.Duration
 }
 
 // DefaultOptions evaluates the built-in rules each 15 seconds.
@@ -70,6 +75,7 @@ func (o Options) Validate() error {
 		{"for grace period", o.ForGracePeriod},
 		{"resend delay", o.ResendDelay},
 		{"query offset", o.QueryOffset},
+		{"settle time", o.SettleTime},
 	} {
 		if d.d < 0 {
 			errs = append(errs, fmt.Errorf("%s must not be negative, is %s", d.name, d.d))
@@ -109,6 +115,7 @@ type Manager struct {
 	cancel context.CancelFunc // Ends evaluations.
 	to     Sender
 	logger *slog.Logger
+	alerts *handover
 
 	// mtx is held by what loads rules: one at a time.
 	mtx sync.Mutex
@@ -165,6 +172,7 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 	}
 	m.configure(in)
 	m.rules = rules.NewManager(m.opts)
+	m.alerts = newHandover(o, m.opts, to, logger)
 	if err := m.show(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -216,7 +224,7 @@ func (m *Manager) begin() error {
 	if m.closed.Load() {
 		return nil
 	}
-	if err := m.update(); err != nil {
+	if err := m.update(m.alerts.load(time.Now())); err != nil {
 		return err
 	}
 	m.began = true
@@ -228,11 +236,16 @@ func (m *Manager) begin() error {
 	return nil
 }
 
-// evaluate is one evaluation of a group.
-func (m *Manager) evaluate(ctx context.Context, g *rules.Group, at time.Time) {
-	m.gate.RLock()
-	defer m.gate.RUnlock()
-	rules.DefaultEvalIterationFunc(ctx, g, at)
+// evaluate returns the evaluation of groups that wait for what they take over.
+func (m *Manager) evaluate(known <-chan struct{}) rules.GroupEvalIterationFunc {
+	return func(ctx context.Context, g *rules.Group, at time.Time) {
+		<-known
+		m.gate.RLock()
+		defer m.gate.RUnlock()
+		m.alerts.before(ctx, g, at)
+		rules.DefaultEvalIterationFunc(ctx, g, at)
+		m.alerts.after(g)
+	}
 }
 
 // Close stops the evaluation and waits until it has ended; one that is going on gets five seconds and is then

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,20 @@ func (h *house) query(expr string) (promql.Vector, error) {
 type outbox struct {
 	mtx    sync.Mutex
 	alerts []*notifier.Alert
+	// log has them, too, with the time.
+	log []sent
+	// drop is a label that alerts would lose on their way.
+	drop string
+}
+
+// Labels are those with which an alert would be sent.
+func (o *outbox) Labels(ls labels.Labels) (labels.Labels, bool) {
+	return labels.NewBuilder(ls).Del(o.drop).Labels(), true
+}
+
+type sent struct {
+	*notifier.Alert
+	at time.Time
 }
 
 func (o *outbox) Send(alerts ...*notifier.Alert) {
@@ -54,6 +69,7 @@ func (o *outbox) Send(alerts ...*notifier.Alert) {
 	for _, a := range alerts {
 		if a.Name() != "Watchdog" {
 			o.alerts = append(o.alerts, a)
+			o.log = append(o.log, sent{a, time.Now()})
 		}
 	}
 }
@@ -63,12 +79,13 @@ func (o *outbox) take() []*notifier.Alert {
 	o.mtx.Lock()
 	defer o.mtx.Unlock()
 	taken := o.alerts
-	o.alerts = nil
+	o.alerts, o.log = nil, nil
 	return taken
 }
 
-// enter opens the storage in dir and starts the built-in rules over it. They begin when ready is closed.
-func enter(t *testing.T, dir string) *house {
+// enter opens the storage in dir and starts the built-in rules over it, or what the changes of the options say. They
+// begin when ready is closed.
+func enter(t *testing.T, dir string, changes ...func(*alerting.Options)) *house {
 	t.Helper()
 	h := &house{t: t, sent: &outbox{}, ready: make(chan struct{}), options: alerting.DefaultOptions()}
 	var err error
@@ -80,6 +97,10 @@ func enter(t *testing.T, dir string) *house {
 	})
 	h.engine = engine
 	h.options.ExternalURL = &url.URL{Scheme: "http", Host: "hancock.example"}
+	h.options.StateFile = filepath.Join(dir, "alerting", "state.json")
+	for _, change := range changes {
+		change(&h.options)
+	}
 	h.m, err = alerting.New(h.options, alerting.Storage{
 		Queryable: h.db, Appendable: h.db, Query: rules.EngineQueryFunc(engine, h.db), Ready: h.ready,
 	}, h.sent, prometheus.NewRegistry(), logger(t))

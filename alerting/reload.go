@@ -95,7 +95,7 @@ func (m *Manager) configure(in ruleSet) {
 
 // Reload takes another configuration. All that can be wrong with it is looked for first: when there is something,
 // nothing changes, and the error names the file, the line and the rule. Alerts of rules that are the same go on where
-// they were, those of rules that have gone are forgotten.
+// they were, also when their rule moves to another group; firing alerts that no rule has any more are sent as resolved.
 //
 // It waits for evaluations of groups that change, and of all when what they share does. OutageTolerance and
 // ForGracePeriod are about the start and have no effect later.
@@ -120,7 +120,7 @@ func (m *Manager) Reload(o Options) error {
 	if !m.began {
 		return m.show()
 	}
-	if err := m.update(); err != nil {
+	if err := m.update(nil); err != nil {
 		return err
 	}
 	if m.closed.Load() { // Prometheus takes nothing any more then, and says nothing.
@@ -131,13 +131,17 @@ func (m *Manager) Reload(o Options) error {
 
 var errClosed = errors.New("the rules are closed")
 
-// update hands the loaded rules to the evaluation. It waits for those groups that change.
-func (m *Manager) update() error {
+// update hands the loaded rules to the evaluation, and alerts of an earlier process. It waits for those groups that
+// change.
+func (m *Manager) update(restored []carried) error {
 	o := m.in.opts
-	err := m.rules.Update(o.EvaluationInterval, m.in.files, o.ExternalLabels, o.externalURL().String(), m.evaluate)
+	known := make(chan struct{})
+	defer close(known)
+	err := m.rules.Update(o.EvaluationInterval, m.in.files, o.ExternalLabels, o.externalURL().String(), m.evaluate(known))
 	if err != nil {
 		return fmt.Errorf("loading rules: %w", err)
 	}
+	m.alerts.change(restored, m.rules.RuleGroups())
 	return nil
 }
 
@@ -148,7 +152,7 @@ func (m *Manager) show() error {
 	opts.Metrics = rules.NewGroupMetrics(nil)
 	o := m.in.opts
 	byKey, errs := rules.NewManager(&opts).LoadGroups(o.EvaluationInterval, o.ExternalLabels, o.externalURL().String(),
-		m.evaluate, false, m.in.files...)
+		nil, false, m.in.files...)
 	if len(errs) > 0 {
 		return fmt.Errorf("loading rules: %w", errors.Join(errs...))
 	}

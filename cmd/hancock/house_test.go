@@ -54,7 +54,7 @@ var imports = map[string][]string{
 		"ui",
 		"web",
 	},
-	"cmd/hancock/internal/lint": {"alerting/rulecheck", "cmd/hancock/internal/config"},
+	"cmd/hancock/internal/lint": {"alerting/rulecheck", "cmd/hancock/internal/config", "internal/amcompat"},
 }
 
 // sources are all Go files of the repository by their folder.

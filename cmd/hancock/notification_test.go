@@ -272,6 +272,8 @@ func TestAlertmanagerOutside(t *testing.T) {
 	})
 	_, body := p.get("/api/v1/alertmanagers")
 	require.Contains(t, body, other.base)
+	p.rewrite(dir, strings.Replace(switchRule(true), "alert: Switch", "alert: Renamed", 1))
+	p.eventually("the other one resolves it", func() bool { return phone.told("resolved", "Switch", "critical") == 1 })
 	p.stop()
 	other.stop()
 }

@@ -148,6 +148,7 @@ func compose(c config.Config) (options, error) {
 
 	o.alerting.BuiltinRules, o.alerting.RuleFiles = c.Alerting.BuiltinRules, c.RuleFiles
 	o.alerting.EvaluationInterval = time.Duration(c.Alerting.EvaluationInterval)
+	o.alerting.StateFile, o.alerting.SettleTime = filepath.Join(o.tsdb.Path, "alerting", "state.json"), settleTime(c)
 	if c.Prometheus != nil {
 		o.alerting.ExternalLabels = c.Prometheus.GlobalConfig.ExternalLabels
 		o.alerting.QueryOffset = time.Duration(c.Prometheus.GlobalConfig.RuleQueryOffset)

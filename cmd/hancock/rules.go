@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/lint"
@@ -108,6 +109,21 @@ func settling(c config.Config) time.Duration {
 		}
 	}
 	return patience
+}
+
+// settleTime is how long after a start a rule may lack samples: a rate needs two
+// of a scrape. What others write has no interval.
+func settleTime(c config.Config) time.Duration {
+	settled := 2 * time.Duration(c.Storage.ScrapeInterval)
+	if c.Prometheus != nil {
+		for _, s := range c.Prometheus.ScrapeConfigs {
+			settled = max(settled, 2*time.Duration(s.ScrapeInterval))
+		}
+	}
+	if c.Web.EnableRemoteWrite || c.Web.EnableOTLP {
+		settled = max(settled, alertmanager.DefaultOptions().RestoreGrace)
+	}
+	return settled
 }
 
 // memory is how far back a series may lie that is expected to come back.

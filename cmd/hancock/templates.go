@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-
-	amconfig "github.com/prometheus/alertmanager/config"
 
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
@@ -24,8 +21,11 @@ func templateFindings(c config.Config, externalURL *url.URL) (findings []config.
 		}
 		setting := f.Field
 		if f.Receiver != "" {
-			i := slices.IndexFunc(c.Alertmanager.Receivers, func(r amconfig.Receiver) bool { return r.Name == f.Receiver })
-			path = path.At("receivers", i)
+			for i := range c.Alertmanager.Receivers {
+				if c.Alertmanager.Receivers[i].Name == f.Receiver {
+					path = path.At("receivers", i)
+				}
+			}
 			setting = f.Integration + "." + strings.TrimSuffix(f.Field, " (name)")
 			problem = fmt.Sprintf("receiver %q: %s", f.Receiver, f.Message)
 		}

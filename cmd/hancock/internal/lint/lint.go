@@ -16,6 +16,7 @@ import (
 
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
 // Input is a configuration that loads, and what is known of it.
@@ -40,6 +41,7 @@ type linter struct {
 // Check returns the findings on a configuration in the order of its sections. It reads the files that the configuration
 // names and changes nothing.
 func Check(in Input) []config.Finding {
+	amcompat.Init()
 	l := &linter{Input: in}
 	if l.Now.IsZero() {
 		l.Now = time.Now()
