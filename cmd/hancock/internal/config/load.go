@@ -113,7 +113,7 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	c.Prometheus = p
 	c.RuleFiles = p.RuleFiles
 	for i, pattern := range c.RuleFiles {
-		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 && strings.ContainsAny(pattern, `*?[\`) {
+		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 && strings.Contains(pattern, "*") {
 			c.warn(Path{"prometheus", "rule_files", i}, "no files match "+pattern, "correct the pattern or create a file")
 		}
 	}
