@@ -104,6 +104,7 @@ func TestScrapeTimeout(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"storage: {scrape_timeout: 3s}\nprometheus: {global: {scrape_interval: 5s, scrape_timeout: 4s}}\n": 3 * time.Second,
 		"prometheus: {global: {scrape_interval: 5s, scrape_timeout: 4s}}\n":                                4 * time.Second,
+		"prometheus: {global: {scrape_interval: 0s, scrape_timeout: 0s, evaluation_interval: 0s}}\n":       10 * time.Second,
 		"prometheus: {global: {scrape_interval: 5s}}\n":                                                    5 * time.Second,
 		"storage: {scrape_interval: 1m}\n":                                                                 10 * time.Second,
 	} {

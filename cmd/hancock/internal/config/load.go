@@ -113,7 +113,7 @@ func (c *Config) loadPrometheus(src []byte, path string, n *yaml.Node) error {
 	c.Prometheus = p
 	c.RuleFiles = p.RuleFiles
 	for i, pattern := range c.RuleFiles {
-		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 && strings.ContainsAny(pattern, `*?[\`) {
+		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 && strings.Contains(pattern, "*") {
 			c.warn(Path{"prometheus", "rule_files", i}, "no files match "+pattern, "correct the pattern or create a file")
 		}
 	}
@@ -178,7 +178,7 @@ func (c *Config) loadAlertmanager(src []byte, path string, n *yaml.Node) error {
 }
 
 // applyGlobals lets the intervals that prometheus.global writes down count for
-// the process itself, unless Hancock's own sections say otherwise.
+// the process itself, unless Hancock's own sections say otherwise. 0 is the default there.
 func (c *Config) applyGlobals(text string) error {
 	var written struct {
 		Global struct {
@@ -190,13 +190,13 @@ func (c *Config) applyGlobals(text string) error {
 	if err := yaml.Unmarshal([]byte(text), &written); err != nil {
 		return err
 	}
-	if v := written.Global.ScrapeInterval; v != nil && c.Storage.ScrapeInterval == unset {
+	if v := written.Global.ScrapeInterval; v != nil && *v != 0 && c.Storage.ScrapeInterval == unset {
 		c.Storage.ScrapeInterval = *v
 	}
-	if v := written.Global.ScrapeTimeout; v != nil && c.Storage.ScrapeTimeout == unset {
+	if v := written.Global.ScrapeTimeout; v != nil && *v != 0 && c.Storage.ScrapeTimeout == unset {
 		c.Storage.ScrapeTimeout = *v
 	}
-	if v := written.Global.EvaluationInterval; v != nil && c.Alerting.EvaluationInterval == unset {
+	if v := written.Global.EvaluationInterval; v != nil && *v != 0 && c.Alerting.EvaluationInterval == unset {
 		c.Alerting.EvaluationInterval = *v
 	}
 	return nil

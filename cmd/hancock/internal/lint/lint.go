@@ -79,6 +79,7 @@ func (l *linter) prometheus() {
 	}
 	top := config.Path{"prometheus"}
 	l.files(p, top)
+	l.ruleFiles()
 	l.patterns(top.At("scrape_config_files"), p.ScrapeConfigFiles, false)
 	for _, job := range Jobs(l.Config) {
 		if _, ours := job.Path[0].(string); !ours {
@@ -108,11 +109,7 @@ func MissingFiles(c config.Config) []config.Finding {
 	l := &linter{Input: Input{Config: c}}
 	if c.Prometheus != nil {
 		l.files(c.Prometheus, config.Path{"prometheus"})
-		for i, name := range c.Prometheus.RuleFiles {
-			if !strings.ContainsAny(name, `*?[\`) {
-				l.file(config.Path{"prometheus", "rule_files", i}, name)
-			}
-		}
+		l.ruleFiles()
 	}
 	if c.Alertmanager != nil {
 		l.files(c.Alertmanager, config.Path{"alertmanager"})
@@ -158,6 +155,15 @@ func reason(err error) string {
 		return pathErr.Err.Error()
 	}
 	return err.Error()
+}
+
+// ruleFiles reports names of rule files that promtool refuses: those without an asterisk that no file matches.
+func (l *linter) ruleFiles() {
+	for i, name := range l.Config.Prometheus.RuleFiles {
+		if found, err := filepath.Glob(name); err == nil && len(found) == 0 && !strings.Contains(name, "*") {
+			l.fail(config.Path{"prometheus", "rule_files", i}, "the file "+name+" does not exist", "create it or correct the path")
+		}
+	}
 }
 
 // patterns reports names that no file matches. Patterns are hints where nothing is lost if they match later.

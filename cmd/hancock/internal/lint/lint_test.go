@@ -151,6 +151,10 @@ func TestFindings(t *testing.T) {
 			"hancock.yml:2: warning: alertmanager.templates[0]: no files match a.tmpl", "hancock.yml:2: hint: alertmanager.templates[1]: no files match b/*.tmpl",
 		}},
 
+		{"rule files", "prometheus: {rule_files: ['a?.rules', 'own[1].rules', 'b/*.rules']}\n", map[string]string{"own1.rules": ""}, []string{
+			"hancock.yml:1: prometheus.rule_files[0]: the file a?.rules does not exist",
+		}},
+
 		// Targets.
 		{"URL as a target", `prometheus:
   scrape_configs:
