@@ -270,7 +270,8 @@ func TestReload(t *testing.T) {
 		then              []string // When all end.
 	}{
 		"nothing changes": {
-			"site: home", "{action: labeldrop, regex: 'repl.ca'}", []string{},
+			"site: home", "{action: labeldrop, regex: 'repl.ca'}",
+			[]string{},
 			[]string{`{alertname="X", site="home"} resolved`, `{alertname="Y", site="home"} resolved`},
 		},
 		"other labels": {

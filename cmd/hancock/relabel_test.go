@@ -20,11 +20,13 @@ import (
 // replicaRules raise X for each replica that is on, and an alert that relabeling drops.
 func replicaRules(a, b bool) string {
 	threshold := map[bool]int{true: 0, false: 1_000_000}
-	rules := "groups:\n- name: g\n  rules:\n"
+	rules := new(strings.Builder)
+	rules.WriteString("groups:\n- name: g\n  rules:\n")
 	for i, on := range []bool{a, b} {
-		rules += fmt.Sprintf("  - {alert: X, expr: 'count_over_time(up{job=\"hancock\"}[1m]) > %d', labels: {replica: %c, product: db, 'host.ip': 10.0.0.1}}\n", threshold[on], "ab"[i])
+		fmt.Fprintf(rules, "  - {alert: X, expr: 'count_over_time(up{job=\"hancock\"}[1m]) > %d', labels: {replica: %c, product: db, 'host.ip': 10.0.0.1}}\n", threshold[on], "ab"[i])
 	}
-	return rules + fmt.Sprintf("  - {alert: Unwanted, expr: 'count_over_time(up{job=\"hancock\"}[1m]) > %d', labels: {env: test}}\n", threshold[a])
+	fmt.Fprintf(rules, "  - {alert: Unwanted, expr: 'count_over_time(up{job=\"hancock\"}[1m]) > %d', labels: {env: test}}\n", threshold[a])
+	return rules.String()
 }
 
 // otherAlertmanager keeps the alerts that are posted to it.
