@@ -21,12 +21,12 @@ func cutHTML(s string, n int) string {
 	if amp := strings.LastIndexByte(s, '&'); amp >= 0 && len(s)-amp <= maxEntity && !strings.Contains(s[amp:], ";") {
 		s = s[:amp]
 	}
-	open := openTags(s)
-	slices.Reverse(open)
-	for _, tag := range open {
-		s += "</" + tag + ">"
+	var b strings.Builder
+	b.WriteString(s)
+	for _, tag := range slices.Backward(openTags(s)) {
+		b.WriteString("</" + tag + ">")
 	}
-	return s
+	return b.String()
 }
 
 // openTags returns the names of the elements that are open at the end.
@@ -65,8 +65,8 @@ func openTags(s string) []string {
 }
 
 func lastIndex(names []string, name string) int {
-	for i := len(names) - 1; i >= 0; i-- {
-		if names[i] == name {
+	for i, n := range slices.Backward(names) {
+		if n == name {
 			return i
 		}
 	}

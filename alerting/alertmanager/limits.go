@@ -53,9 +53,9 @@ const (
 // Alertmanager has some of them, but cuts without a word about it, in some
 // cases amid a character, and in others drops all of the text.
 func limitsOf(kind string, c reflect.Value) []limit {
-	each := func(max int, m measure, fields ...string) limit { return limit{fields: fields, max: max, measure: m} }
-	sum := func(max int, m measure, fields ...string) limit {
-		return limit{fields: fields, max: max, measure: m, sum: true}
+	each := func(most int, m measure, fields ...string) limit { return limit{fields: fields, max: most, measure: m} }
+	sum := func(most int, m measure, fields ...string) limit {
+		return limit{fields: fields, max: most, measure: m, sum: true}
 	}
 	switch kind {
 	case "discord":

@@ -174,11 +174,11 @@ func TestReceiversOversizedGroup(t *testing.T) {
 				included = total - a.AlertsOmitted
 				require.Positive(t, included)
 			}
-			limits := ""
+			var limits strings.Builder
 			for _, part := range test.texts {
-				limits += fmt.Sprintf("; %s %d of %d", part.path, part.size(at(t, sent, part.path)), part.max)
+				fmt.Fprintf(&limits, "; %s %d of %d", part.path, part.size(at(t, sent, part.path)), part.max)
 			}
-			t.Logf("%d bytes of %d%s; %d of %d alerts, %.0f ms", len(last.body)+len(last.query), test.body, limits, included, total, a.DurationMS)
+			t.Logf("%d bytes of %d%s; %d of %d alerts, %.0f ms", len(last.body)+len(last.query), test.body, &limits, included, total, a.DurationMS)
 		})
 	}
 }
@@ -241,11 +241,12 @@ func pushoverAt(t *testing.T, server *receiver) string {
 func TestReceiversOversizedMail(t *testing.T) {
 	ca := newAuthority(t)
 	office := newPostOffice(t, ca.server(t, "127.0.0.1"), false)
-	s := newStation(t, mailTo(quickly, office.address, mailPassword, strings.Join([]string{
+	// A mail of this size takes its time, which group_interval bounds.
+	s := newStation(t, mailTo("  group_by: [alertname]\n  group_wait: 5s\n  group_interval: 1h", office.address, mailPassword, strings.Join([]string{
 		`    html: '<html><body><h1>{{ len .Alerts }} alerts</h1>{{ range .Alerts }}<p>{{ .Labels.pod }} {{ .Annotations.description }}</p>{{ end }}</body></html>'`,
 		`    headers: {Subject: '{{ range .Alerts }}{{ .Labels.pod }} {{ end }}'}`,
 		"    tls_config: {ca_file: " + ca.file + "}",
-	}, "\n")))
+	}, "\n")), func(o *alertmanager.Options) { o.AttemptTimeout = 10 * time.Minute })
 	const total = 500
 	s.Send(many(total, strings.Repeat("<&x ä\n", 2000))...)
 	a := s.attempt(t, "all of them", func(a alertmanager.Attempt) bool { return a.AlertsTotal == total })
@@ -298,7 +299,7 @@ func TestReceiversThatRefuseTheSize(t *testing.T) {
 			}
 
 			once := newReceiver(t, test.refuse, yes(kind))
-			s := newStation(t, oneReceiver("  group_by: [alertname]\n  group_wait: 2s\n  group_interval: 1h", config, once.URL))
+			s := newStation(t, oneReceiver("  group_by: [alertname]\n  group_wait: 5s\n  group_interval: 1h", config, once.URL))
 			a := whole(s)
 			require.Equal(t, "ok", a.Outcome, a.Error)
 			require.Positive(t, a.AlertsOmitted)
@@ -307,7 +308,7 @@ func TestReceiversThatRefuseTheSize(t *testing.T) {
 			require.Regexp(t, omittedRE, string(second.body))
 
 			always := newReceiver(t, test.refuse)
-			s = newStation(t, oneReceiver("  group_by: [alertname]\n  group_wait: 2s\n  group_interval: 50ms\n  repeat_interval: 1h", config, always.URL))
+			s = newStation(t, oneReceiver("  group_by: [alertname]\n  group_wait: 5s\n  group_interval: 50ms\n  repeat_interval: 1h", config, always.URL))
 			a = whole(s)
 			require.Equal(t, "failed", a.Outcome)
 			require.False(t, a.Retry)

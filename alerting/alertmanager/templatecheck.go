@@ -3,6 +3,7 @@ package alertmanager
 import (
 	"errors"
 	"fmt"
+	tmplhtml "html/template"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,8 +15,6 @@ import (
 	tmpltext "text/template"
 	"text/template/parse"
 	"time"
-
-	tmplhtml "html/template"
 
 	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/config"
@@ -124,7 +123,7 @@ func (k *templateCheck) each(do func(place) bool) {
 			kind, ok := strings.CutSuffix(yamlName(v.Type().Field(i)), "_configs")
 			for n := 0; ok && n < v.Field(i).Len(); n++ {
 				c := v.Field(i).Index(n)
-				sender, _ := c.Interface().(notify.ResolvedSender)
+				sender, _ := reflect.TypeAssert[notify.ResolvedSender](c)
 				fields := fieldsOf(kind, c)
 				for _, f := range fields {
 					// Alertmanager copies addresses to the header of a mail.

@@ -163,7 +163,7 @@ func fieldsOf(kind string, c reflect.Value) []field {
 // defaultsOf returns Alertmanager's defaults of the templates of an integration.
 func defaultsOf(kind string, c reflect.Value) map[string]string {
 	fresh := reflect.New(c.Type().Elem())
-	if u, ok := fresh.Interface().(interface{ UnmarshalYAML(func(any) error) error }); ok {
+	if u, ok := reflect.TypeAssert[interface{ UnmarshalYAML(func(any) error) error }](fresh); ok {
 		// It sets the defaults and then misses what has none.
 		_ = u.UnmarshalYAML(func(any) error { return nil })
 	}
