@@ -24,6 +24,7 @@ import (
 
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/internal/bubble"
+	"github.com/cyberviser/hancock/alerting/outgoing"
 )
 
 // house is a storage on disk and a manager over it, under test time.
@@ -32,6 +33,7 @@ type house struct {
 	db      *promtsdb.DB
 	m       *alerting.Manager
 	stop    func()
+	sender  *outgoing.Sender // to sent
 	sent    *outbox
 	ready   chan struct{}
 	options alerting.Options
@@ -49,13 +51,6 @@ type outbox struct {
 	alerts []*notifier.Alert
 	// log has them, too, with the time.
 	log []sent
-	// drop is a label that alerts would lose on their way.
-	drop string
-}
-
-// Labels are those with which an alert would be sent.
-func (o *outbox) Labels(ls labels.Labels) (labels.Labels, bool) {
-	return labels.NewBuilder(ls).Del(o.drop).Labels(), true
 }
 
 type sent struct {
@@ -96,6 +91,7 @@ func enter(t *testing.T, dir string, changes ...func(*alerting.Options)) *house 
 		Parser: parser.NewParser(parser.Options{}),
 	})
 	h.engine = engine
+	h.sender = outgoing.NewSender(nil, h.sent)
 	h.options.ExternalURL = &url.URL{Scheme: "http", Host: "hancock.example"}
 	h.options.StateFile = filepath.Join(dir, "alerting", "state.json")
 	for _, change := range changes {
@@ -103,7 +99,7 @@ func enter(t *testing.T, dir string, changes ...func(*alerting.Options)) *house 
 	}
 	h.m, err = alerting.New(h.options, alerting.Storage{
 		Queryable: h.db, Appendable: h.db, Query: rules.EngineQueryFunc(engine, h.db), Ready: h.ready,
-	}, h.sent, prometheus.NewRegistry(), logger(t))
+	}, h.sender, prometheus.NewRegistry(), logger(t))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
