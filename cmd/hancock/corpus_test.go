@@ -11,6 +11,8 @@ import (
 	amconfig "github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/template"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
 // checkSection runs check on a hancock.yml whose one section is the file.
@@ -101,6 +103,7 @@ func TestWarningsOfPromtool(t *testing.T) {
 // TestConfigurationsOfAlertmanager compares check with what amtool check-config calls, on all files of Alertmanager's
 // tests and examples. check also refuses what names a file that does not exist.
 func TestConfigurationsOfAlertmanager(t *testing.T) {
+	amcompat.Init()
 	dir := moduleDir(t, "github.com/prometheus/alertmanager")
 	compared := 0
 	for _, pattern := range []string{"config/testdata/*.yml", "cli/testdata/*.yml", "doc/examples/*.yml", "examples/ha/alertmanager.yml"} {
