@@ -22,7 +22,8 @@ const BuiltinFile = "builtin:rules.yml"
 //go:embed rules.yml
 var builtin string
 
-// Builtin is the text of the embedded rules.
+// Builtin is the text of the embedded rules, without a choice; Options.Rules is
+// what is evaluated.
 func Builtin() string { return builtin }
 
 // RuleFiles are the rule files that options name.
@@ -47,6 +48,20 @@ func Read(o Options) (RuleFiles, error) {
 		}
 	}
 	return read, nil
+}
+
+// Alerts are the rules that raise an alert of this name.
+func (r *RuleFiles) Alerts(name string) (rules []rulefmt.Rule) {
+	for _, file := range r.set.files {
+		for _, g := range r.set.groups[file].Groups {
+			for _, rule := range g.Rules {
+				if rule.Alert == name {
+					rules = append(rules, rule)
+				}
+			}
+		}
+	}
+	return rules
 }
 
 // Check tells the error of Read.
@@ -95,14 +110,18 @@ func newLoader(logger *slog.Logger) loader {
 	return loader{parser: parser.NewParser(parser.Options{ExperimentalDurationExpr: true}), logger: logger}
 }
 
-// read parses one file, or the embedded rules.
-func (l loader) read(file string) (text string, _ *rulefmt.RuleGroups, _ []error) {
-	content := []byte(builtin)
-	if file != BuiltinFile {
-		var err error
-		if content, err = os.ReadFile(file); err != nil {
-			return "", nil, []error{fmt.Errorf("rule file: %w", err)}
-		}
+// read parses one file, or the embedded rules as o has them.
+func (l loader) read(file string, o Options) (text string, _ *rulefmt.RuleGroups, _ []error) {
+	var content []byte
+	var err error
+	if file == BuiltinFile {
+		text, err = o.Rules()
+		content = []byte(text)
+	} else {
+		content, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return "", nil, []error{fmt.Errorf("rule file: %w", err)}
 	}
 	groups, errs := rulefmt.Parse(content, false, model.UTF8Validation, l.parser, l.logger)
 	if len(errs) == 0 {
