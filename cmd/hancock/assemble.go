@@ -110,7 +110,7 @@ func newServer(ctx context.Context, s services, api http.Handler, reload *reload
 		Routes:  []web.Routes{s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload},
 		Metrics: metricsHandler(s.reg, s.log),
 		API:     api,
-		Page:    page,
+		Page:    page, PagePaths: ui.Paths(),
 	}, s.reg, s.quiet.With("component", "web")), nil
 }
 
