@@ -177,8 +177,17 @@ func servePage(t *testing.T, api *fakeAPI) string {
 	mux := http.NewServeMux()
 	mux.Handle("/deep/", http.StripPrefix("/deep", u))
 	mux.Handle("/deep/api/v1/", api)
-	mux.Handle("/deep/api/v2/", &api.manager)
-	mux.Handle("/deep/api/hancock/", &api.manager)
+	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api.mu.Lock()
+		gone := api.mode == "gone"
+		api.mu.Unlock()
+		if gone {
+			panic(http.ErrAbortHandler)
+		}
+		api.manager.ServeHTTP(w, r)
+	})
+	mux.Handle("/deep/api/v2/", manager)
+	mux.Handle("/deep/api/hancock/", manager)
 	mux.Handle("/deep/health", api)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

@@ -27,7 +27,7 @@ export function useData(store, ask) {
       },
     );
     return () => abort.abort();
-  }, [store.updated.value]);
+  }, [store.updated.value, store.outage.value]);
   useEffect(() => {
     // Where the address leads was not there when the browser looked for it.
     if (answer.value.data !== null && /^#[a-z]+$/.test(location.hash)) document.querySelector(location.hash)?.scrollIntoView();
