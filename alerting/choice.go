@@ -96,7 +96,7 @@ func (o Options) Rules() (string, error) {
 
 // externalURLRE is the template function that another Prometheus would fill in
 // with its own address.
-var externalURLRE = regexp.MustCompile(`\{\{-?\s*externalURL\s*-?\}\}`)
+var externalURLRE = regexp.MustCompile(`\{\{-?\s*\$?externalURL\s*-?\}\}`)
 
 // Export is Rules for another Prometheus: links lead to this server.
 func (o Options) Export() (string, error) {

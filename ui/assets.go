@@ -22,6 +22,7 @@ type asset struct {
 	contentType string
 	etag        string // of the plain form; the compressed one has its own, as they differ in their bytes
 	plain       []byte
+	imports     []*asset      // what a module cannot run without; what it imports later is not among them
 	zipped      func() []byte // made when it is first wanted; nil when compression does not pay
 }
 
@@ -79,8 +80,9 @@ func (b *builder) add(name string) (*asset, error) {
 	if err != nil {
 		return nil, err
 	}
+	var imports []*asset
 	if path.Ext(name) == ".js" {
-		if body, err = b.link(name, body); err != nil {
+		if body, imports, err = b.link(name, body); err != nil {
 			return nil, err
 		}
 	}
@@ -88,6 +90,7 @@ func (b *builder) add(name string) (*asset, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.imports = imports
 	if _, taken := b.assets.byURL[a.url]; taken {
 		return nil, fmt.Errorf("another file has the address %s", a.url)
 	}
@@ -97,26 +100,42 @@ func (b *builder) add(name string) (*asset, error) {
 }
 
 // link replaces each relative specifier by the address of what it names. All assets lie in one
-// folder, so such an address is ./<hash>-<name>.
-func (b *builder) link(name string, body []byte) ([]byte, error) {
+// folder, so such an address is ./<hash>-<name>. It returns the static imports too.
+func (b *builder) link(name string, body []byte) ([]byte, []*asset, error) {
 	var out bytes.Buffer
+	var imports []*asset
 	end := 0
 	for _, m := range importRE.FindAllSubmatchIndex(body, -1) {
 		from, to := m[2], m[3]
-		if from < 0 {
+		static := from >= 0
+		if !static {
 			from, to = m[4], m[5]
 		}
 		target := path.Join(path.Dir(name), string(body[from:to]))
 		a, err := b.add(target)
 		if err != nil {
-			return nil, fmt.Errorf("import of %s: %w", target, err)
+			return nil, nil, fmt.Errorf("import of %s: %w", target, err)
+		}
+		if static {
+			imports = append(imports, a)
 		}
 		out.Write(body[end:from])
 		out.WriteString("./" + path.Base(a.url))
 		end = to
 	}
 	out.Write(body[end:])
-	return out.Bytes(), nil
+	return out.Bytes(), imports, nil
+}
+
+// needs adds to seen all modules that one cannot run without, itself among them.
+func (a *asset) needs(seen map[*asset]bool) {
+	if seen[a] {
+		return
+	}
+	seen[a] = true
+	for _, i := range a.imports {
+		i.needs(seen)
+	}
 }
 
 func newAsset(name string, body []byte) (*asset, error) {

@@ -19,8 +19,9 @@ const hostile = `<img src=x onerror="document.title='owned'"><script>document.ti
 // fakeAPI answers as Prometheus' API and /health do, and as badly as a test wants.
 type fakeAPI struct {
 	mu    sync.Mutex
-	mode  string   // "", "empty", "hostile", "gone", "one error", "hang", "quiet", "no heartbeat"
+	mode  string   // "", "empty", "hostile", "gone", "one error", "hang", "quiet", "no heartbeat", "no rules", "young", "negative"
 	steps []string // of range queries, as asked since the mode was set
+	asked []string // all queries, with the time or the end of the range
 
 	cancelled chan string // queries that the browser gave up, while in mode "hang"
 
@@ -32,6 +33,13 @@ func (f *fakeAPI) set(mode string) {
 	defer f.mu.Unlock()
 	f.mode = mode
 	f.steps = nil
+}
+
+// queries are those that were asked since the page was opened.
+func (f *fakeAPI) queries() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.asked...)
 }
 
 func (f *fakeAPI) askedSteps() []string {
@@ -46,6 +54,9 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasSuffix(r.URL.Path, "/query_range") {
 		f.steps = append(f.steps, r.FormValue("step"))
 	}
+	if query := r.FormValue("query"); query != "" {
+		f.asked = append(f.asked, fmt.Sprintf("%s %s%s", query, r.FormValue("time"), r.FormValue("end")))
+	}
 	f.mu.Unlock()
 
 	w.Header().Set("Content-Type", "application/json")
@@ -59,6 +70,13 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case mode == "one error" && query == "hancock_requests_by_mode":
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "execution", "error": "too many samples " + hostile})
+	case strings.Contains(query, "((("):
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "bad_data", "error": `invalid parameter "query": 2:7: parse error: unexpected "<img src=x>"`})
+	case mode == "no rules" && strings.HasSuffix(r.URL.Path, "/rules"):
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "unavailable", "error": "rules are not ready " + hostile})
+	case fakeStatus(w, r, mode):
 	case strings.HasSuffix(r.URL.Path, "/health"):
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "checks": map[string]any{"disk": map[string]any{"status": "ok", "detail": hostile}}})
 	case strings.HasSuffix(r.URL.Path, "/rules"):
@@ -89,7 +107,11 @@ func fakeMatrix(r *http.Request, mode string) []any {
 		values := []any{}
 		for t := start; t <= end; t += step {
 			if part := float64(t-start) / float64(end-start); part < 0.4 || part > 0.5 {
-				values = append(values, []any{t, strconv.Itoa((line + 1) * (10 + t/step%7))})
+				value := (line + 1) * (10 + t/step%7)
+				if mode == "negative" {
+					value = -value
+				}
+				values = append(values, []any{t, strconv.Itoa(value)})
 			}
 		}
 		result = append(result, map[string]any{"metric": fakeLabels(mode, line), "values": values})
@@ -126,6 +148,11 @@ func fakeRules(mode string) []any {
 			"state":       state, "activeAt": "2026-01-02T03:04:05Z", "value": value,
 		}
 	}
+	if mode == "young" {
+		young := rule("HancockHighErrorRate", "unknown").(map[string]any)
+		young["health"] = "unknown"
+		return []any{young}
+	}
 	watchdog := rule("Watchdog", "firing", alert("Watchdog", "none", "firing", "1")).(map[string]any)
 	watchdog["labels"] = map[string]string{"severity": "none"}
 	if mode == "no heartbeat" {
@@ -150,8 +177,17 @@ func servePage(t *testing.T, api *fakeAPI) string {
 	mux := http.NewServeMux()
 	mux.Handle("/deep/", http.StripPrefix("/deep", u))
 	mux.Handle("/deep/api/v1/", api)
-	mux.Handle("/deep/api/v2/", &api.manager)
-	mux.Handle("/deep/api/hancock/", &api.manager)
+	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api.mu.Lock()
+		gone := api.mode == "gone"
+		api.mu.Unlock()
+		if gone {
+			panic(http.ErrAbortHandler)
+		}
+		api.manager.ServeHTTP(w, r)
+	})
+	mux.Handle("/deep/api/v2/", manager)
+	mux.Handle("/deep/api/hancock/", manager)
 	mux.Handle("/deep/health", api)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/alertmanager/matcher/parse"
 )
 
 // fakeManager answers as Alertmanager's API and the delivery ledger do. It knows the alert that fires by the
@@ -18,15 +21,20 @@ type fakeManager struct {
 	mode     string // "" or "away"
 	asked    []string
 	silences []map[string]any // that are active
+	expired  []map[string]any
 	posted   []map[string]any // every silence, as it came
 	failing  bool             // the last attempt to notify
 	notifies bool
-	quiet    bool  // the heartbeat alone fires
-	foreign  bool  // there is an alert that no rule here gives
-	muted    bool  // the times of the route mute it
-	many     int   // alerts from elsewhere, each of another name
-	outgoing []any // alerts of rules that are sent with other labels
+	quiet    bool       // the heartbeat alone fires
+	foreign  bool       // there is an alert that no rule here gives
+	muted    bool       // the times of the route mute it
+	many     int        // alerts from elsewhere, each of another name
+	outgoing []any      // alerts of rules that are sent with other labels
+	others   []fakePost // alerts from elsewhere
 }
+
+// fakePost is an alert that somebody posted.
+type fakePost struct{ name, severity, receiver string }
 
 func (f *fakeManager) change(how func()) {
 	f.mu.Lock()
@@ -70,6 +78,18 @@ func (f *fakeManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(f.groups())
 	case path == "hancock/alerts/outgoing":
 		_ = json.NewEncoder(w).Encode(map[string]any{"alerts": append([]any{}, f.outgoing...)})
+	case path == "v2/alerts":
+		f.matching(w, r)
+	case isSilence:
+		for _, s := range append(f.silences, f.expired...) {
+			if s["id"] == id {
+				_ = json.NewEncoder(w).Encode(s)
+				return
+			}
+		}
+		w.WriteHeader(http.StatusNotFound)
+	case path == "v2/status":
+		_ = json.NewEncoder(w).Encode(map[string]any{"config": map[string]string{"original": "route: {receiver: pager} # " + hostile}})
 	case path == "v2/receivers":
 		_ = json.NewEncoder(w).Encode([]any{map[string]any{"name": "slack-warnings"}})
 	case path == "hancock/notifications" && r.FormValue("limit") == "20":
@@ -125,7 +145,42 @@ func (f *fakeManager) groups() []any {
 		foreign = append(foreign, fakeAlert(fmt.Sprintf("many-%d", i), map[string]any{"state": "active"},
 			fmt.Sprintf("Many%d\u202e%s", i, strings.Repeat("x", 8000)), strings.Repeat("y", 8000)))
 	}
+	for i, p := range f.others {
+		alert := fakeAlert(fmt.Sprintf("other-%d", i), map[string]any{"state": "active"}, p.name, p.severity).(map[string]any)
+		alert["receivers"] = []any{map[string]string{"name": p.receiver}}
+		foreign = append(foreign, alert)
+	}
 	return []any{map[string]any{"alerts": alerts}, map[string]any{"alerts": foreign}}
+}
+
+// matching answers with the alerts that all filters match, as Alertmanager does.
+func (f *fakeManager) matching(w http.ResponseWriter, r *http.Request) {
+	found := []any{}
+	receiver, err := regexp.Compile("^(?:" + r.FormValue("receiver") + ")$")
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode("failed to parse receiver param: " + err.Error())
+		return
+	}
+	for _, group := range f.groups() {
+		for _, alert := range group.(map[string]any)["alerts"].([]any) {
+			name := alert.(map[string]any)["receivers"].([]any)[0].(map[string]string)["name"]
+			matches := r.FormValue("receiver") == "" || receiver.MatchString(name)
+			for _, filter := range r.URL.Query()["filter"] {
+				m, err := parse.Matcher(filter)
+				if err != nil {
+					w.WriteHeader(http.StatusBadRequest)
+					_ = json.NewEncoder(w).Encode(err.Error())
+					return
+				}
+				matches = matches && m.Matches(alert.(map[string]any)["labels"].(map[string]string)[m.Name])
+			}
+			if matches {
+				found = append(found, alert)
+			}
+		}
+	}
+	_ = json.NewEncoder(w).Encode(found)
 }
 
 func fakeAlert(fingerprint string, status map[string]any, name, severity string) any {
@@ -133,6 +188,7 @@ func fakeAlert(fingerprint string, status map[string]any, name, severity string)
 		"labels":      map[string]string{"alertname": name, "severity": severity, "site": "here"},
 		"annotations": map[string]string{"summary": hostile, "runbook_url": "javascript:document.title='owned'"},
 		"fingerprint": fingerprint, "startsAt": "2026-01-02T03:04:05Z", "status": status,
+		"receivers": []any{map[string]string{"name": "slack-warnings"}},
 	}
 }
 

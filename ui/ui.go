@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-//go:embed index.html dashboard.json page/*.js page/*.css page/*.svg third_party/*.js third_party/*.css third_party/LICENSES.txt
+//go:embed index.html dashboard.json page/*.js page/views/*.js page/*.css page/*.svg third_party/*.js third_party/*.css third_party/LICENSES.txt
 var files embed.FS
 
 // contentSecurityPolicy lets the page load its own files and ask its own server, and nothing else.
@@ -67,17 +67,19 @@ func New(opts Options) (*UI, error) {
 	return &UI{assets: built, index: index}, nil
 }
 
-// renderIndex fills index.html in. It names every module, so that the browser asks for all of them at
-// once and not one import after the other.
+// renderIndex fills index.html in. It names every module of the dashboard, so that the browser asks for all of them at
+// once and not one import after the other. The other views are loaded when they are opened.
 func renderIndex(opts Options, board Board, built *assets, names []string) (*asset, error) {
 	page := struct {
 		Options
 		Title   string
 		Modules []string
 	}{Options: opts, Title: board.Title}
+	first := make(map[*asset]bool)
+	built.byName["page/main.js"].needs(first)
 	for _, name := range names {
-		if strings.HasSuffix(name, ".js") && name != "page/early.js" && name != "page/main.js" {
-			page.Modules = append(page.Modules, built.byName[name].url)
+		if a := built.byName[name]; first[a] && name != "page/main.js" {
+			page.Modules = append(page.Modules, a.url)
 		}
 	}
 	address := func(name string) (string, error) {
@@ -97,9 +99,18 @@ func renderIndex(opts Options, board Board, built *assets, names []string) (*ass
 	return &asset{contentType: "text/html; charset=utf-8", plain: buf.Bytes(), zipped: compressed(buf.Bytes())}, nil
 }
 
-// ServeHTTP answers GET and HEAD of / (the page) and /assets/… (its files); all else is 404. Below a
-// prefix it wants the prefix stripped, and the page's address to end with a slash: all its addresses
-// are relative.
+// Asset returns the address of a file of the page, relative to the page: of page/style.css, for example. It is empty
+// when there is no such file.
+func (u *UI) Asset(name string) string {
+	if a, ok := u.assets.byName[name]; ok {
+		return a.url
+	}
+	return ""
+}
+
+// ServeHTTP answers GET and HEAD of / and the views (the page), of /assets/… (its files) and of the paths that lead
+// to a view; all else is 404. Below a prefix it wants the prefix stripped, and the page's address to end with a
+// slash: all its addresses are relative.
 func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Content-Security-Policy", contentSecurityPolicy)
@@ -108,8 +119,15 @@ func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
 
+	if to := redirect(r.URL); to != "" {
+		// Relative, since only the client knows below which prefix we are.
+		header.Set("Location", to)
+		header.Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusFound)
+		return
+	}
 	a, cache := u.index, "no-store"
-	if r.URL.Path != "/" {
+	if r.URL.Path != "/" && !isView(r.URL.Path) {
 		a, cache = u.assets.byURL[strings.TrimPrefix(r.URL.Path, "/")], "public, max-age=31536000, immutable"
 	}
 	switch {

@@ -35,8 +35,10 @@ type Handlers struct {
 	Metrics http.Handler
 	// API answers everything below /api/v1.
 	API http.Handler
-	// Page answers / and /assets.
+	// Page answers /, /assets and PagePaths.
 	Page http.Handler
+	// PagePaths are the routes of the page's views.
+	PagePaths []string
 }
 
 // Server is the HTTP server. Make it with New.
@@ -113,7 +115,7 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	e.Any("/api/v1/*", api)
 	e.GET("/api/v1/notifications/live", s.untilClosing(api))
 	page := echo.WrapHandler(h.Page)
-	for _, path := range []string{"/", "/assets/*", "/favicon.ico", "/favicon.svg"} {
+	for _, path := range append([]string{"/", "/assets/*", "/favicon.ico", "/favicon.svg"}, h.PagePaths...) {
 		e.GET(path, page)
 		e.HEAD(path, page)
 	}

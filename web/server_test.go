@@ -61,7 +61,7 @@ func newServer(t *testing.T, opts Options, extra ...func(*echo.Echo)) (*Server, 
 		})},
 		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
 		API:     text("api"),
-		Page:    text("page"),
+		Page:    text("page"), PagePaths: []string{"/graph", "/classic/*"},
 	}, reg, slog.New(slog.DiscardHandler)), reg
 }
 
@@ -89,6 +89,11 @@ func TestRequests(t *testing.T) {
 	}{
 		{"page", open, "GET", "/", nil, 200, "page", ""},
 		{"asset", open, "GET", "/assets/abc.js", nil, 200, "page", ""},
+		{"view", open, "GET", "/graph?g0.expr=up", nil, 200, "page", ""},
+		{"view below a prefix", open, "GET", "/classic/graph", nil, 200, "page", ""},
+		{"view by POST", open, "POST", "/graph", nil, 405, "POST is not allowed here", ""},
+		{"view without key", keyed, "GET", "/graph", nil, 401, "basic authentication", "page\n"},
+		{"view with password", keyed, "GET", "/graph", basic, 200, "page", ""},
 		{"query by GET", open, "GET", "/api/v1/query", nil, 200, "api", ""},
 		{"query by POST", open, "POST", "/api/v1/query_range", nil, 200, "api", ""},
 		{"agent", open, "POST", "/v1/chat", nil, 200, "agent", ""},

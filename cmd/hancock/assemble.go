@@ -26,6 +26,7 @@ import (
 	"github.com/cyberviser/hancock/agent/requestlog"
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/backtest"
+	"github.com/cyberviser/hancock/docs"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/ui"
 	"github.com/cyberviser/hancock/web"
@@ -111,15 +112,19 @@ func newServer(ctx context.Context, s services, api http.Handler, reload *reload
 	if err != nil {
 		return nil, fmt.Errorf("preparing the page: %w", err)
 	}
+	documents, err := docs.New(docs.Options{Style: page.Asset("page/style.css"), Script: page.Asset("page/early.js")})
+	if err != nil {
+		return nil, err
+	}
 	return web.New(s.opts.web, web.Handlers{
 		Outer: []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
 		Routes: []web.Routes{
-			s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload,
+			s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload, documents,
 			rulesExport{func() alerting.Options { return reload.current.Load().alerting }},
 		},
 		Metrics: metricsHandler(s.reg, s.log),
 		API:     api,
-		Page:    page,
+		Page:    page, PagePaths: ui.Paths(),
 	}, s.reg, s.quiet.With("component", "web")), nil
 }
 

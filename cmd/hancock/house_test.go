@@ -49,6 +49,7 @@ var imports = map[string][]string{
 		"cmd/hancock/internal/config",
 		"cmd/hancock/internal/demo",
 		"cmd/hancock/internal/lint",
+		"docs",
 		"internal/amcompat",
 		"tsdb",
 		"ui",

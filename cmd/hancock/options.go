@@ -115,8 +115,8 @@ func compose(c config.Config) (options, error) {
 	o.web.ShutdownTimeout, o.stopParts = stop/2, stop/8
 	o.agent.Notify.DrainTimeout = min(o.agent.Notify.DrainTimeout, stop/12)
 	o.tsdb.FlushTimeout, o.tsdb.DrainTimeout = min(o.tsdb.FlushTimeout, stop/12), min(o.tsdb.DrainTimeout, stop/24)
-	if c.Web.ExternalURL != "" {
-		o.web.ExternalURL, err = url.Parse(c.Web.ExternalURL)
+	if c.Web.ExternalURL != "" { // links append a path to it
+		o.web.ExternalURL, err = url.Parse(strings.TrimRight(c.Web.ExternalURL, "/"))
 		fail("web.external_url", unwrapURL(err)) // the address may hold a password
 	}
 

@@ -5,8 +5,8 @@ import { failingOf, fires, heartbeatOf, toAlerts } from "./alerts.js";
 import { attempt, toApiError } from "./api.js";
 
 /** @import {Signal} from "../third_party/signals.js" */
-/** @import {AlertRow, AlertsState, Rule} from "./types.js" */
-/** @import {Client} from "./api.js" */
+/** @import {AlertRow, AlertsState, Labels, Link, Matcher, Rule} from "./types.js" */
+/** @import {ApiError, Client} from "./api.js" */
 
 /** While nothing fires and nobody looks, the ledger is asked once in so many refreshes. */
 const quietTurns = 10;
@@ -32,6 +32,8 @@ export function createAlerting(client, said) {
   );
   /** The list can be seen. */
   const open = signal(false);
+  /** What the address asks the list for. */
+  const link = signal(/** @type {Link | null} */ (null));
   // Alertmanager is not asked before there is something to see. (A tab in the background never paints.)
   const painted = new Promise((done) => {
     requestAnimationFrame(() => setTimeout(done));
@@ -39,29 +41,35 @@ export function createAlerting(client, said) {
   });
   let turn = 0;
   let asked = 0;
+  /** What the rules API last answered. @type {Rule[]} */
+  let rules = [];
   let running = new AbortController();
 
   /**
-   * The rules first: only what they say makes it worth asking the rest. All of it is shown at once, so that
-   * a silenced alert is never announced as one that fires.
+   * Rules and Alertmanager are asked at every refresh: alerts that others posted are known to Alertmanager alone. Both
+   * answers are shown at once, so that a silenced alert is never announced as one that fires.
    * @param {AbortSignal} abort
    */
   async function ask(abort) {
     const mine = ++asked;
-    const rules = await client.alertingRules(abort);
+    const managed = painted.then(() => outcome(client.manager(abort)));
+    const answered = await outcome(client.alertingRules(abort));
     const before = alerts.peek();
-    const busy = open.peek() || fires(rules) || before.rows.some((row) => row.state === "firing");
+    const busy = open.peek() || fires(answered.value ?? rules) || before.rows.some((row) => row.state === "firing");
     const due = busy || (before.told?.failing.length ?? 0) > 0 || turn % quietTurns === 0;
-    if (due) await painted;
-    const [manager, told] = await Promise.all([busy ? outcome(client.manager(abort)) : null, due ? outcome(askLedger(abort)) : null]);
+    const [manager, told] = await Promise.all([managed, due ? painted.then(() => outcome(askLedger(abort))) : null]);
+    if (answered.error !== null && manager.error !== null) throw answered.error;
     return () => {
       // An answer to an older question would bring back what has been silenced since.
       if (mine !== asked) return;
       turn++;
-      show(rules, {
+      rules = answered.value ?? rules;
+      show({
         ...before,
-        ...(manager && { manager: manager.value ?? before.manager, managerError: manager.error }),
-        ...(told && { told: told.value ?? before.told, toldError: told.error }),
+        error: answered.error?.message ?? null,
+        manager: manager.value ?? before.manager,
+        managerError: manager.error?.message ?? null,
+        ...(told && { told: told.value ?? before.told, toldError: told.error?.message ?? null }),
       });
     };
   }
@@ -75,22 +83,19 @@ export function createAlerting(client, said) {
     return { attempts, notifies, failing: failingOf(attempts, receivers) };
   }
 
-  /**
-   * @param {Rule[]} rules
-   * @param {AlertsState} next whose rows are made here
-   */
-  function show(rules, next) {
+  /** @param {AlertsState} next whose rows are made here */
+  function show(next) {
     const firing = (/** @type {AlertRow[]} */ rows) => new Set(rows.filter((r) => r.state === "firing").map((r) => r.name));
     const before = firing(alerts.peek().rows);
     const rows = toAlerts(rules, next.manager);
     const news = [...firing(rows)].filter((name) => !before.has(name));
     batch(() => {
       if (news.length > 0) said.value = `Alert firing: ${news.slice(0, 10).join(", ")}.`;
-      alerts.value = { ...next, state: "ready", rows, error: null, heartbeat: heartbeatOf(rules) };
+      alerts.value = { ...next, state: "ready", rows, heartbeat: heartbeatOf(rules) };
     });
   }
 
-  /** @param {import("./api.js").ApiError} error */
+  /** @param {ApiError} error */
   function fail(error) {
     alerts.value = { ...alerts.peek(), state: "error", error: error.message };
   }
@@ -124,8 +129,11 @@ export function createAlerting(client, said) {
   return {
     alerts,
     open,
+    link,
     ask,
     fail,
+    matching: client.matching,
+    silenceOf: client.silenceOf,
 
     /** @param {boolean} now */
     setOpen(now) {
@@ -139,7 +147,14 @@ export function createAlerting(client, said) {
      * @param {string} comment
      */
     silence: (row, seconds, comment) =>
-      apply((abort) => client.silence(row.labels, seconds, comment, abort), `${row.name} is silenced.`),
+      apply((abort) => client.silence(equalTo(row.labels), seconds, comment, abort), `${row.name} is silenced.`),
+
+    /**
+     * @param {Matcher[]} matchers
+     * @param {number} seconds
+     * @param {string} comment
+     */
+    silenceMatching: (matchers, seconds, comment) => apply((abort) => client.silence(matchers, seconds, comment, abort), "The silence was created."),
 
     /** @param {string} id */
     endSilence: (id) => apply((abort) => client.endSilence(id, abort), "The silence has ended."),
@@ -150,12 +165,21 @@ export function createAlerting(client, said) {
  * What came of a question whose failure must not hide the answers to others.
  * @template T
  * @param {Promise<T>} question
- * @returns {Promise<{value: T | null, error: string | null}>}
+ * @returns {Promise<{value: T | null, error: ApiError | null}>}
  */
 async function outcome(question) {
   try {
     return { value: await question, error: null };
   } catch (cause) {
-    return { value: null, error: toApiError(cause).message };
+    return { value: null, error: toApiError(cause) };
   }
+}
+
+/**
+ * One equality matcher for each label: this alert, and no other that has more to it.
+ * @param {Labels} labels
+ * @returns {Matcher[]}
+ */
+function equalTo(labels) {
+  return Object.entries(labels).map(([name, value]) => ({ name, value, isRegex: false, isEqual: true }));
 }

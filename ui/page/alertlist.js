@@ -2,11 +2,14 @@
 
 import { useSignal } from "../third_party/signals.js";
 import { useEffect, useRef } from "../third_party/preact-hooks.js";
-import { clip, tellAttempt, tellLabels, tellMatchers, tellReach, tellSilence, verdict } from "./alerts.js";
+import { clip, tellAttempt, tellLabels, verdict } from "./alerts.js";
 import { formatAge, formatTime } from "./format.js";
 import { html } from "./html.js";
+import { parseLink } from "./link.js";
+import { formatMatcher, formatMatchers, parseMatchers } from "./matchers.js";
+import { LinkedSilence, NewSilence, SilenceForm, Silences } from "./silences.js";
 
-/** @import {AlertRow, AlertsState, Attempt, ManagerAlert, Silence} from "./types.js" */
+/** @import {AlertRow, AlertsState, Attempt, Link} from "./types.js" */
 /** @import {Alerting} from "./alerting.js" */
 /** @import {Signal} from "../third_party/signals.js" */
 /** @import {Store} from "./store.js" */
@@ -18,22 +21,31 @@ const mostRows = 200;
 /** Most attempts to notify that are listed. */
 const mostAttempts = 5;
 
-/** @type {[string, number][]} how long a silence may last, in seconds */
-const lengths = [["1 hour", 3600], ["8 hours", 8 * 3600], ["1 day", 86_400], ["7 days", 7 * 86_400]];
-
 /** @param {{store: Store}} props */
 export function AlertChip({ store }) {
   const { alerting } = store;
-  const { state, text } = verdict(alerting.alerts.value);
+  const { state, text, detail } = verdict(alerting.alerts.value);
+  const said = detail === "" ? text : `${text}, ${detail}`;
   const list = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
-    // The links in messages are those of Alertmanager's own page.
-    if (/^#\/(alerts|silences)/.test(location.hash)) list.current?.showPopover();
+    const follow = () => {
+      const link = parseLink(location.hash);
+      if (link === null) return;
+      alerting.link.value = link;
+      if (!list.current?.matches(":popover-open")) list.current?.showPopover();
+    };
+    follow();
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
   }, []);
+  useEffect(() => {
+    const known = state === "firing" ? text : state === "unknown" ? "Alerts unknown" : "";
+    document.title = known === "" ? store.board.title : `${known} · ${store.board.title}`;
+  }, [state, text]);
   // It is emptied only when it has closed: the browser takes the focus back to the chip from what is still there.
   return html`
-    <button type="button" class="chip" data-alerts=${state} popovertarget="alert-list" aria-label=${`${text}: show all alerts`}>
-      <span class="mark" aria-hidden="true"></span>${text}
+    <button type="button" class="chip" data-alerts=${state} popovertarget="alert-list" aria-label=${`${said}: show all alerts`}>
+      <span class="mark" aria-hidden="true"></span>${text}${detail !== "" && html`<span class="chip-detail">${detail}</span>`}
     </button>
     <div
       id="alert-list"
@@ -55,13 +67,25 @@ export function AlertChip({ store }) {
 /** @param {{alerting: Alerting, now: Signal<number>}} props */
 function AlertList({ alerting, now }) {
   const alerts = alerting.alerts.value;
-  const active = alerts.rows.filter((row) => row.state !== "inactive");
-  const resting = alerts.rows.filter((row) => row.state === "inactive");
+  const link = alerting.link.value;
+  const { rows, note, error } = useFiltered(alerting);
+  const active = rows.filter((row) => row.state !== "inactive" && row.state !== "unknown");
+  const resting = rows.filter((row) => row.state === "inactive" || row.state === "unknown");
   const { shown, hidden } = cut(active);
   const unfolded = useSignal(false);
   return html`
     <${Warnings} alerts=${alerts} />
-    ${alerts.state === "ready" && active.length === 0 && html`<p class="note">${alerts.rows.length === 0 ? "No alert rules are loaded." : "Nothing fires."}</p>`}
+    ${link?.kind === "new" && html`<${NewSilence} key=${link.filter} link=${link} alerting=${alerting} />`}
+    ${link?.kind === "silence" && html`<${LinkedSilence} key=${link.id} id=${link.id} alerting=${alerting} />`}
+    ${note !== "" &&
+    html`
+      <p class="note filter" data-filter>
+        <span>Filtered by <code>${note}</code></span>
+        <button type="button" class="chip small" data-filter-clear onClick=${() => (alerting.link.value = null)}>Show all</button>
+      </p>
+    `}
+    ${error !== "" && html`<p class="warn" role="alert" data-filter-error>The filter of the link was not applied: ${error}.</p>`}
+    ${alerts.state === "ready" && active.length === 0 && html`<p class="note" data-alerts-empty>${nothing(alerts, note)}</p>`}
     <ul class="alerts">${shown.map((row) => html`<${AlertItem} key=${row.key} row=${row} alerting=${alerting} now=${now} />`)}</ul>
     ${hidden > 0 && html`<p class="note" data-alerts-hidden>And ${hidden} more.</p>`}
     ${resting.length > 0 &&
@@ -75,6 +99,67 @@ function AlertList({ alerting, now }) {
     <${Told} told=${alerts.told} />
     ${alerts.state === "ready" && alerts.heartbeat === "fires" && html`<p class="note" data-heartbeat="fires">Heartbeat: the alert Watchdog fires, as it always should.</p>`}
   `;
+}
+
+/**
+ * @param {AlertsState} alerts
+ * @param {string} note
+ */
+function nothing(alerts, note) {
+  if (note !== "") return "No active alert matches the filter.";
+  if (alerts.error !== null || alerts.managerError !== null) return "No active alert is known.";
+  return alerts.rows.length === 0 ? "No alert rules are loaded." : "Nothing fires.";
+}
+
+/**
+ * The rows that the link in the address asks for. Alertmanager itself matches them: its regular expressions are not
+ * those of the browser. Until it has answered nothing is shown.
+ * @param {Alerting} alerting
+ * @returns {{rows: AlertRow[], note: string, error: string}} note names the filter, when there is one
+ */
+function useFiltered(alerting) {
+  const { rows, manager } = alerting.alerts.value;
+  const link = alerting.link.value;
+  const { matchers, error: unreadable } = readFilter(link);
+  const filter = matchers.map(formatMatcher);
+  const receiver = receiverOf(link, rows);
+  const found = useSignal(/** @type {{of: string, fingerprints: Set<string>, error: string}} */ ({ of: "", fingerprints: new Set(), error: "" }));
+  const question = filter.length > 0 || receiver !== "" ? JSON.stringify([filter, receiver]) : "";
+  useEffect(() => {
+    if (question === "") return undefined;
+    const abort = new AbortController();
+    const settle = (/** @type {Set<string>} */ fingerprints, error = "") => {
+      if (!abort.signal.aborted) found.value = { of: question, fingerprints, error };
+    };
+    alerting.matching(filter, receiver, abort.signal).then(settle, (cause) => settle(new Set(), cause.message));
+    return () => abort.abort();
+  }, [question, manager]);
+  if (link?.kind !== "alerts" || unreadable !== "") return { rows, note: "", error: unreadable };
+  if (question === "") return { rows, note: "", error: "" };
+  const { of, fingerprints, error } = found.value;
+  if (of === question && error !== "") return { rows, note: "", error };
+  const parts = [...(filter.length > 0 ? [formatMatchers(matchers)] : []), ...(receiver !== "" ? [`receiver ${receiver.replace(/\\(?=\W)/g, "")}`] : [])];
+  return { rows: rows.filter((row) => of === question && fingerprints.has(row.fingerprint)), note: clip(parts.join(", ")), error: "" };
+}
+
+/**
+ * The receiver that a link names. Alertmanager's own links have a regular expression; a plain name is taken, too.
+ * @param {Link | null} link
+ * @param {AlertRow[]} rows
+ */
+function receiverOf(link, rows) {
+  if (link?.kind !== "alerts") return "";
+  const name = link.receiver;
+  return rows.some((row) => row.receivers.includes(name)) ? name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&") : name;
+}
+
+/** @param {Link | null} link */
+function readFilter(link) {
+  try {
+    return { matchers: link?.kind === "alerts" ? parseMatchers(link.filter) : [], error: "" };
+  } catch (cause) {
+    return { matchers: [], error: cause instanceof Error ? cause.message : String(cause) };
+  }
 }
 
 /** @param {{alerts: AlertsState}} props */
@@ -120,101 +205,6 @@ function AlertItem({ row, alerting, now }) {
           ${row.since !== null && html`<div><dt>Since</dt><dd><${Since} since=${row.since} now=${now} /></dd></div>`}
         </dl>
       `}
-    </li>
-  `;
-}
-
-/**
- * A button that becomes a form.
- * @param {{row: AlertRow, alerting: Alerting}} props
- */
-function SilenceForm({ row, alerting }) {
-  const editing = useSignal(false);
-  const busy = useSignal(false);
-  const error = useSignal("");
-  const first = useRef(/** @type {HTMLSelectElement | null} */ (null));
-  const opener = useRef(/** @type {HTMLButtonElement | null} */ (null));
-  const touched = useRef(false);
-  useEffect(() => {
-    if (editing.value) first.current?.focus();
-    else if (touched.current) opener.current?.focus();
-    touched.current = editing.value;
-  }, [editing.value]);
-
-  if (!editing.value) {
-    return html`
-      <button type="button" class="chip small" ref=${opener} data-silence onClick=${() => (editing.value = true)}>
-        Silence…<span class="visually-hidden"> ${row.name}</span>
-      </button>
-    `;
-  }
-  const submit = async (/** @type {SubmitEvent} */ event) => {
-    event.preventDefault();
-    const form = /** @type {HTMLFormElement} */ (event.currentTarget);
-    const list = form.closest("[popover]");
-    const data = new FormData(form);
-    if (busy.peek()) return;
-    busy.value = true;
-    error.value = await alerting.silence(row, Number(data.get("seconds")), String(data.get("comment")).trim());
-    busy.value = false;
-    if (error.value !== "") return;
-    // The button that was pressed is gone.
-    if (list instanceof HTMLElement) list.focus();
-    touched.current = false;
-    editing.value = false;
-  };
-  const onKey = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Escape") return;
-    event.preventDefault(); // or it would close the whole list
-    editing.value = false;
-  };
-  return html`
-    <form class="silence" aria-label=${`Silence ${row.name}`} onSubmit=${submit} onKeyDown=${onKey}>
-      <label>for <select name="seconds" ref=${first}>${lengths.map(([text, seconds]) => html`<option key=${text} value=${seconds}>${text}</option>`)}</select></label>
-      <input name="comment" maxlength="1000" autocomplete="off" placeholder="Comment (optional)" aria-label="Comment, optional" />
-      <button class="chip small" aria-disabled=${busy.value}>Silence</button>
-      <button type="button" class="chip small" onClick=${() => (editing.value = false)}>Cancel</button>
-      ${error.value !== "" && html`<p class="warn" role="alert" data-silence-error>Not silenced: ${error.value}.</p>`}
-    </form>
-  `;
-}
-
-/** @param {{silences: Silence[], alerts: ManagerAlert[], alerting: Alerting}} props */
-function Silences({ silences, alerts, alerting }) {
-  if (silences.length === 0) return null;
-  return html`
-    <h3>Silences</h3>
-    <ul class="lines">
-      ${silences.map((silence) => html`<${SilenceItem} key=${silence.id} silence=${silence} alerts=${alerts} alerting=${alerting} />`)}
-    </ul>
-  `;
-}
-
-/** @param {{silence: Silence, alerts: ManagerAlert[], alerting: Alerting}} props */
-function SilenceItem({ silence, alerts, alerting }) {
-  const busy = useSignal(false);
-  const error = useSignal("");
-  const matchers = tellMatchers(silence);
-  const reach = tellReach(silence, alerts);
-  const end = async (/** @type {MouseEvent} */ event) => {
-    const list = /** @type {HTMLElement} */ (event.currentTarget).closest("[popover]");
-    if (busy.peek()) return;
-    busy.value = true;
-    error.value = await alerting.endSilence(silence.id);
-    busy.value = false;
-    if (error.value === "" && list instanceof HTMLElement) list.focus();
-  };
-  return html`
-    <li data-silenced=${silence.id}>
-      <div>
-        <code>${matchers}</code>
-        <span class="muted">${tellSilence(silence)}</span>
-        <span class=${reach.all ? "warn" : "muted"} data-silence-reach>${reach.text}</span>
-        ${error.value !== "" && html`<p class="warn" role="alert" data-silence-error>It goes on: ${error.value}.</p>`}
-      </div>
-      <button type="button" class="chip small" aria-disabled=${busy.value} onClick=${end}>
-        End it<span class="visually-hidden">, the silence of ${matchers}</span>
-      </button>
     </li>
   `;
 }

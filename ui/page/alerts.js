@@ -8,7 +8,10 @@ import { formatTime, parseValue } from "./format.js";
 /** @typedef {NonNullable<AlertsState["manager"]>} Manager */
 
 /** @type {Record<AlertRow["state"], number>} */
-const order = { firing: 0, pending: 1, error: 2, inhibited: 3, muted: 4, silenced: 5, inactive: 6 };
+const order = { firing: 0, pending: 1, error: 2, inhibited: 3, muted: 4, silenced: 5, unknown: 6, inactive: 7 };
+
+/** Severities that the header names; alerts with any other or none are counted as "other". */
+const severities = ["critical", "warning", "info"];
 
 /** Longest text that is shown in full: a label may hold a megabyte. */
 const mostText = 400;
@@ -90,7 +93,7 @@ function restingRow(rule) {
     key: rule.name,
     name: clip(rule.name, mostName),
     severity: clip(rule.labels?.severity ?? "", mostName),
-    state: failed ? "error" : "inactive",
+    state: failed ? "error" : rule.health === "unknown" ? "unknown" : "inactive",
     value: null,
     since: null,
     text: clip(failed ? `The rule cannot be evaluated: ${rule.lastError ?? "no reason given"}` : textOf(rule.annotations, true)),
@@ -98,6 +101,8 @@ function restingRow(rule) {
     labels: {},
     runbook: linkOf(rule.annotations),
     quiet: "",
+    fingerprint: "",
+    receivers: [],
   };
 }
 
@@ -109,16 +114,17 @@ function restingRow(rule) {
  */
 function activeRow(rule, alert, known) {
   const firing = alert.state === "firing";
+  const state = stateOf(firing, alert.labels, known);
   return {
     key: `${rule.name} ${keyOf(alert.labels)}`,
     name: clip(rule.name, mostName),
-    severity: clip(alert.labels.severity ?? rule.labels?.severity ?? "", mostName),
+    severity: clip(state.labels.severity ?? alert.labels.severity ?? rule.labels?.severity ?? "", mostName),
     value: parseValue(alert.value),
     since: millis(alert.activeAt),
     text: clip(textOf(alert.annotations, false)),
     detail: clip(rule.query),
     runbook: linkOf(alert.annotations),
-    ...stateOf(firing, alert.labels, known),
+    ...state,
   };
 }
 
@@ -126,13 +132,15 @@ function activeRow(rule, alert, known) {
  * @param {boolean} firing
  * @param {Labels} own of an alert of a rule
  * @param {ReturnType<typeof knownAlerts>} known
- * @returns {Pick<AlertRow, "state" | "quiet" | "labels" | "dropped">}
+ * @returns {Pick<AlertRow, "state" | "quiet" | "labels" | "dropped" | "fingerprint" | "receivers">}
  */
 function stateOf(firing, own, known) {
   const labels = known.sent(own);
-  if (!firing) return { state: "pending", quiet: "", labels: labels ?? own, dropped: !labels };
-  if (!labels) return { state: "muted", quiet: "Not sent: dropped by alert_relabel_configs", labels: own, dropped: true };
-  return { ...known.suppression(known.take(labels)), labels };
+  const nowhere = { fingerprint: "", receivers: [] };
+  if (!firing) return { state: "pending", quiet: "", labels: labels ?? own, dropped: !labels, ...nowhere };
+  if (!labels) return { state: "muted", quiet: "Not sent: dropped by alert_relabel_configs", labels: own, dropped: true, ...nowhere };
+  const alert = known.take(labels);
+  return { ...known.suppression(alert), labels, fingerprint: alert?.fingerprint ?? "", receivers: receiversOf(alert) };
 }
 
 /**
@@ -153,8 +161,15 @@ function strangeRow(alert, known) {
     detail: "Known to Alertmanager alone: it came from elsewhere, or from before a restart.",
     labels: alert.labels,
     runbook: linkOf(alert.annotations),
+    fingerprint: alert.fingerprint,
+    receivers: receiversOf(alert),
     ...known.suppression(alert),
   };
+}
+
+/** @param {ManagerAlert | undefined} alert */
+function receiversOf(alert) {
+  return (alert?.receivers ?? []).map((receiver) => receiver.name);
 }
 
 /**
@@ -306,20 +321,50 @@ export function tellAttempt(attempt) {
   return clip(`${attempt.test ? "test: " : ""}${names.slice(0, 2).join(", ")}${more}${count}${resolved ? " resolved" : ""}`);
 }
 
-/** @param {AlertsState} alerts */
+/**
+ * What the header says: green only when every rule was evaluated and Alertmanager answered.
+ * @param {AlertsState} alerts
+ * @returns {{state: string, text: string, detail: string}}
+ */
 export function verdict(alerts) {
-  if (alerts.state === "loading") return { state: "loading", text: "Alerts" };
-  if (alerts.state === "error") return { state: "unknown", text: "Alerts unknown" };
+  const say = (/** @type {string} */ state, /** @type {string} */ text, /** @type {string[]} */ ...details) => ({ state, text, detail: details.join(", ") });
+  if (alerts.state === "loading") return say("loading", "Alerts loading");
+  if (alerts.state === "error") return say("unknown", "Alerts unknown");
+  const unknown = alerts.error !== null || alerts.managerError !== null;
   const count = (/** @type {AlertRow["state"]} */ state) => alerts.rows.filter((row) => row.state === state).length;
   const failing = (alerts.told?.failing.length ?? 0) > 0;
-  if (count("firing") > 0) return { state: "firing", text: `${count("firing")} firing${failing ? ", notifying fails" : ""}` };
-  if (failing) return { state: "error", text: "Notifying fails" };
-  if (count("pending") > 0) return { state: "pending", text: `${count("pending")} pending` };
-  if (count("error") > 0) return { state: "error", text: "Rules fail" };
-  if (alerts.heartbeat === "missing") return { state: "error", text: "No heartbeat" };
+  if (count("firing") > 0) {
+    const more = [...(unknown ? ["others unknown"] : []), ...(failing ? ["notifying fails"] : [])];
+    return say("firing", `${count("firing")} firing`, ...bySeverity(alerts.rows), ...more);
+  }
+  const pending = count("pending") > 0 ? `${count("pending")} pending` : "";
+  if (failing) return say("error", "Notifying fails");
+  if (count("error") > 0) return say("error", "Rules fail");
+  if (alerts.heartbeat === "missing") return say("error", "No heartbeat");
+  if (unknown) return say("unknown", "Alerts unknown", ...(pending === "" ? [] : [pending]));
+  if (pending !== "") return say("pending", pending);
+  if (count("unknown") > 0) return say("unknown", "Rules not evaluated yet");
   const quiet = count("silenced") + count("inhibited") + count("muted");
-  if (quiet > 0) return { state: "silenced", text: `${quiet} ${quiet === count("muted") ? "muted" : "silenced"}` };
-  return alerts.rows.length === 0 ? { state: "none", text: "No alert rules" } : { state: "inactive", text: "No alerts" };
+  if (quiet > 0) return say("silenced", `${quiet} ${quiet === count("muted") ? "muted" : "silenced"}`);
+  return alerts.rows.length === 0 ? say("none", "No alert rules") : say("inactive", "No alerts");
+}
+
+/**
+ * How many alerts of each severity fire.
+ * @param {AlertRow[]} rows
+ * @returns {string[]}
+ */
+function bySeverity(rows) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  const firing = rows.filter((row) => row.state === "firing");
+  for (const { severity } of firing) {
+    const name = severities.find((known) => known === severity.toLowerCase()) ?? "other";
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  const named = [...severities, "other"].filter((name) => counts.has(name));
+  if (named.length > 1) return named.map((name) => `${counts.get(name)} ${name}`);
+  return named[0] === "other" ? [] : named.map((name) => (firing.length > 1 ? `all ${name}` : name));
 }
 
 /**
@@ -334,11 +379,12 @@ function textOf(annotations, template) {
 }
 
 /**
- * A runbook's address, when it is one that a browser may be sent to.
+ * A runbook's address, when it is one that a browser may be sent to. In the annotations of a rule at rest the server's
+ * own address is not filled in yet.
  * @param {Labels | undefined} annotations
  */
 function linkOf(annotations) {
-  const text = annotations?.runbook_url ?? "";
+  const text = (annotations?.runbook_url ?? "").replace(/^\{\{-?\s*\$?externalURL\s*-?\}\}\/?/, () => new URL(".", document.baseURI).href);
   if (text.includes("{{") || !URL.canParse(text)) return "";
   const url = new URL(text);
   return url.protocol === "https:" || url.protocol === "http:" ? url.href : "";

@@ -1,7 +1,7 @@
 // The server's APIs, as the page needs them. Every call rejects with an ApiError or, when its signal was
 // aborted, with that signal's reason.
 
-/** @import {Attempt, Grid, Labels, ManagerAlert, MatrixSeries, OutgoingAlert, Rule, Silence, VectorSample} from "./types.js" */
+/** @import {Attempt, Grid, ManagerAlert, Matcher, MatrixSeries, OutgoingAlert, Rule, Silence, VectorSample} from "./types.js" */
 
 /** Prometheus cuts longer answers off: no panel draws that many series. */
 const limit = "200";
@@ -173,14 +173,54 @@ export function createClient(base) {
     },
 
     /**
-     * One equality matcher for each label: this alert, and no other that has more to it.
-     * @param {Labels} labels
+     * The alerts that all matchers match, as Alertmanager itself matches them.
+     * @param {string[]} filter one matcher each, as Alertmanager writes them
+     * @param {string} receiver regular expression of the names of receivers, or empty
+     * @param {AbortSignal} signal
+     * @returns {Promise<Set<string>>} their fingerprints
+     */
+    async matching(filter, receiver, signal) {
+      const params = new URLSearchParams(filter.map((matcher) => ["filter", matcher]));
+      if (receiver !== "") params.set("receiver", receiver);
+      return new Set((await managerList(`alerts?${params}`, {}, signal)).map((alert) => alert.fingerprint));
+    },
+
+    /**
+     * @param {string} id of a silence, which may have expired
+     * @param {AbortSignal} signal
+     * @returns {Promise<Silence>}
+     */
+    async silenceOf(id, signal) {
+      const [silence] = expectObjects("a silence", [await alertmanager(`silence/${encodeURIComponent(id)}`, {}, signal)], "matchers", "status");
+      return silence;
+    },
+
+    /**
+     * An answer of Prometheus' API with its warnings, for the views that are not always loaded.
+     * @param {string} path below api/v1
+     * @param {Record<string, string>} params
+     * @param {AbortSignal} signal
+     * @returns {Promise<{data: any, warnings: string[]}>}
+     */
+    async prometheus(path, params, signal) {
+      const { status, body } = await get(`api/v1/${path}`, params, signal);
+      if (body?.status !== "success") throw refusal(status, body);
+      return { data: body.data, warnings: [body.warnings ?? [], body.infos ?? []].flat().map(String) };
+    },
+
+    /**
+     * @param {string} path below api/v2
+     * @param {AbortSignal} signal
+     */
+    alertmanager: (path, signal) => alertmanager(path, {}, signal),
+
+    /**
+     * @param {Matcher[]} matchers
      * @param {number} seconds from now
      * @param {string} comment
      * @param {AbortSignal} signal
      */
-    async silence(labels, seconds, comment, signal) {
-      const matchers = Object.entries(labels).map(([name, value]) => ({ name, value, isRegex: false, isEqual: true }));
+    async silence(matchers, seconds, comment, signal) {
       const from = now();
       const body = JSON.stringify({
         matchers,

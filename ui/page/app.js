@@ -6,13 +6,17 @@ import { Header } from "./header.js";
 import { html } from "./html.js";
 import { PanelView } from "./panel.js";
 
-/** @import {Config} from "./types.js" */
+/** @import {Config, View} from "./types.js" */
+/** @import {Client} from "./api.js" */
 /** @import {Signal} from "../third_party/signals.js" */
 /** @import {Store} from "./store.js" */
 /** @import {Theme} from "./theme.js" */
 
-/** @param {{config: Config, store: Store, theme: Signal<Theme>, toggleTheme: () => void}} props */
-export function App({ config, store, theme, toggleTheme }) {
+/**
+ * @param {{config: Config, client: Client, store: Store, view: View | null, theme: Signal<Theme>, toggleTheme: () => void}} props
+ *   view takes the place of the dashboard
+ */
+export function App({ config, client, store, view, theme, toggleTheme }) {
   const status = store.outage.value !== null ? "outage" : store.updated.value === 0 ? "loading" : "live";
   const of = (/** @type {string} */ kind) =>
     store.board.panels
@@ -20,21 +24,33 @@ export function App({ config, store, theme, toggleTheme }) {
       .map((panel) => html`<${PanelView} key=${panel.name} panel=${panel} state=${store.panels.get(panel.name)} store=${store} theme=${theme} />`);
   return html`
     <div class="page" data-status=${status} data-paused=${store.paused.value}>
-      <${Header} config=${config} store=${store} theme=${theme} toggleTheme=${toggleTheme} />
+      <${Header} config=${config} store=${store} theme=${theme} toggleTheme=${toggleTheme} view=${view !== null} />
       <main>
         <${OutageNote} store=${store} />
-        <${FirstSteps} store=${store} />
-        <div class="row stats-row">${of("stat")}</div>
-        <div class="row charts-row">${of("timeseries")}</div>
+        ${
+          view !== null
+            ? html`<${view} client=${client} store=${store} theme=${theme} />`
+            : html`
+              <${FirstSteps} store=${store} />
+              <div class="row stats-row">${of("stat")}</div>
+              <div class="row charts-row">${of("timeseries")}</div>
+            `
+        }
       </main>
       <footer>
         <span>Times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}. Drag over a chart to look closer; double click to go back.</span>
-        <a href=${config.licenses}>Licences</a>
+        <nav aria-label="Further views">
+          ${links.map(([name, address]) => html`<a key=${address} href=${address}>${name}</a>`)}
+          <a href=${config.licenses}>Licences</a>
+        </nav>
       </footer>
       <p class="visually-hidden" role="status" aria-live="polite">${store.said.value}</p>
     </div>
   `;
 }
+
+/** @type {[string, string][]} views by name and address */
+const links = [["Dashboard", "./"], ["Expression", "query"], ["Targets", "targets"], ["Configuration", "config"], ["Status", "status"], ["Documentation", "docs/"]];
 
 /** @param {{store: Store}} props */
 function OutageNote({ store }) {

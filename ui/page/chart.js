@@ -12,7 +12,9 @@ import { fixedRange, lastRange } from "./range.js";
 /** @import {Store} from "./store.js" */
 /** @import {Theme} from "./theme.js" */
 
-/** @param {{panel: Panel, frame: Frame, store: Store, theme: Signal<Theme>}} props */
+/** @typedef {Pick<Store, "setPlotWidth" | "setRange" | "usual" | "said">} ChartStore what a chart needs of the page */
+
+/** @param {{panel: Panel, frame: Frame, store: ChartStore, theme: Signal<Theme>}} props */
 export function Chart({ panel, frame, store, theme }) {
   const host = useRef(/** @type {HTMLDivElement | null} */ (null));
   const plot = useRef(/** @type {ReturnType<typeof createPlot> | null} */ (null));

@@ -83,6 +83,7 @@ export const axisSteps = {
   /** Counts have nothing between one and two. */
   short: decimalSteps(0),
   percent: decimalSteps(-3),
+  number: decimalSteps(-12),
   reqps: decimalSteps(-6),
   bytes: Array.from({ length: 50 }, (_, power) => 2 ** power),
 };

@@ -11,13 +11,16 @@ import { choices, lastRange } from "./range.js";
 /** @import {Store} from "./store.js" */
 /** @import {Theme} from "./theme.js" */
 
-/** @param {{config: Config, store: Store, theme: Signal<Theme>, toggleTheme: () => void}} props */
-export function Header({ config, store, theme, toggleTheme }) {
+/**
+ * @param {{config: Config, store: Store, theme: Signal<Theme>, toggleTheme: () => void, view: boolean}} props
+ *   view is true where another view takes the place of the dashboard
+ */
+export function Header({ config, store, theme, toggleTheme, view }) {
   return html`
     <header class="top">
       <div class="brand">
         <${Mark} />
-        <h1>${store.board.title}</h1>
+        <h1><a href="./">${store.board.title}</a></h1>
         ${config.version !== "" && html`<span class="muted" data-version>${config.version}</span>`}
         ${config.demo && html`<span class="tag demo" data-demo title="These data are made up: Hancock runs with a simulated model and generated traffic.">Demo</span>`}
       </div>
@@ -27,7 +30,7 @@ export function Header({ config, store, theme, toggleTheme }) {
         <${ThemeButton} theme=${theme} toggle=${toggleTheme} />
       </div>
       <div class="controls">
-        <${RangePicker} store=${store} />
+        ${!view && html`<${RangePicker} store=${store} />`}
         <${Freshness} store=${store} />
       </div>
     </header>

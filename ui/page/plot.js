@@ -66,7 +66,7 @@ export function createPlot(host, { panel, frame, onCursor, onSelect, onReset }) 
       focus: { alpha: 0.25 },
       scales: {
         x: { time: true, range: (u) => rangeOf(u) },
-        y: { range: (_, __, max) => [0, max > 0 ? (uPlot.rangeNum(0, max, 0.1, true)[1] ?? max) : 1] },
+        y: { range: (_, min, max) => valueRange(min, max) },
       },
       axes: [
         {
@@ -175,6 +175,17 @@ export function createPlot(host, { panel, frame, onCursor, onSelect, onReset }) 
     const from = Number(times[0] ?? 0);
     return [from, Math.max(Number(times[times.length - 1] ?? 0), from + 1)];
   }
+}
+
+/**
+ * From zero, since lengths are compared; below it only where values are.
+ * @param {number} min
+ * @param {number} max
+ * @returns {[number, number]}
+ */
+function valueRange(min, max) {
+  const low = min < 0 ? (uPlot.rangeNum(min, 0, 0.1, true)[0] ?? min) : 0;
+  return [low, max > 0 ? (uPlot.rangeNum(0, max, 0.1, true)[1] ?? max) : low < 0 ? 0 : 1];
 }
 
 /** @param {Frame} frame */

@@ -100,7 +100,11 @@ function keyOf(metric) {
  * The series in Prometheus' own notation.
  * @param {Labels} metric
  */
-function titleOf(metric) {
+export function titleOf(metric) {
   const { __name__: name = "", ...labels } = metric;
-  return `${name}{${Object.entries(labels).map(([l, v]) => `${l}=${JSON.stringify(v)}`).join(", ")}}`;
+  const simple = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name);
+  const pairs = Object.entries(labels).map(([l, v]) => `${/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(l) ? l : JSON.stringify(l)}=${JSON.stringify(v)}`);
+  // A name that is no identifier stands in quotes among the labels.
+  if (name !== "" && !simple) pairs.unshift(JSON.stringify(name));
+  return `${simple ? name : ""}{${pairs.join(", ")}}`;
 }

@@ -13,7 +13,8 @@ export interface Panel {
   thresholds?: Threshold[];
 }
 
-export type Unit = "short" | "bytes" | "percent" | "reqps";
+/** number is of an expression that nobody described. */
+export type Unit = "short" | "bytes" | "percent" | "reqps" | "number";
 
 export interface Threshold {
   value: number;
@@ -34,6 +35,13 @@ export interface Config {
   dashboard: string;
   licenses: string;
 }
+
+/** A view beside the dashboard. */
+export type View = (props: {
+  client: import("./api.js").Client;
+  store: import("./store.js").Store;
+  theme: import("../third_party/signals.js").Signal<import("./theme.js").Theme>;
+}) => import("../third_party/preact.js").VNode;
 
 /** The time that is shown: the last so many seconds, or from one Unix second to another. */
 export type Range = { last: string; seconds: number } | { from: number; to: number };
@@ -121,6 +129,7 @@ export interface ManagerAlert {
   annotations?: Labels;
   fingerprint: string;
   startsAt?: string;
+  receivers?: { name: string }[];
   status: { state: "active" | "suppressed" | "unprocessed"; silencedBy?: string[]; inhibitedBy?: string[]; mutedBy?: string[] };
 }
 
@@ -148,6 +157,17 @@ export interface Silence {
   status: { state: "active" | "pending" | "expired" };
 }
 
+/** What a link of Alertmanager's own page asks for. */
+export interface Link {
+  kind: "alerts" | "new" | "silence";
+  /** Matchers as text. */
+  filter: string;
+  receiver: string;
+  comment: string;
+  /** Of a silence. */
+  id: string;
+}
+
 /** One try to notify a receiver, as the delivery ledger keeps it. */
 export interface Attempt {
   time: string;
@@ -168,7 +188,8 @@ export interface AlertRow {
   key: string;
   name: string;
   severity: string;
-  state: "inactive" | "pending" | "firing" | "error" | "silenced" | "inhibited" | "muted";
+  /** unknown: the rule was not evaluated yet. */
+  state: "inactive" | "pending" | "firing" | "error" | "silenced" | "inhibited" | "muted" | "unknown";
   value: number | null;
   /** Unix milliseconds. */
   since: number | null;
@@ -182,11 +203,17 @@ export interface AlertRow {
   runbook: string;
   /** Why nobody is told of it: until when and why it is silenced, what inhibits it, or which time mutes it. */
   quiet: string;
+  /** Of the alert as Alertmanager has it; empty when Alertmanager does not have it. */
+  fingerprint: string;
+  /** Names of the receivers that its routes lead to. */
+  receivers: string[];
 }
 
 export interface AlertsState {
+  /** error: neither the rules nor Alertmanager could be read. */
   state: "loading" | "ready" | "error";
   rows: AlertRow[];
+  /** Why the rules could not be read. */
   error: string | null;
   heartbeat: "none" | "fires" | "missing";
   /** What Alertmanager last said; null when it was not asked yet. */

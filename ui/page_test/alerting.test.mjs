@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createAlerting } from "../page/alerting.js";
+import { verdict } from "../page/alerts.js";
 import { ApiError, attempt } from "../page/api.js";
 import { signal } from "../third_party/signals.js";
 
@@ -40,21 +41,38 @@ const abort = new AbortController().signal;
 const refresh = (alerting) => attempt(abort, () => alerting.ask(abort), alerting.fail);
 const nobody = { attempts: [], notifies: false };
 
-test("while nothing fires Alertmanager is not asked, and the ledger once in a while", async () => {
+test("Alertmanager is asked at every refresh, and the ledger once in a while until something fires", async () => {
   const answers = { alertingRules: [rule("Watchdog", "firing", "none"), rule("Down", "inactive")], manager: { alerts: [], silences: [] }, notifications: nobody };
   const { asked, client } = fakeClient(answers);
   const alerting = createAlerting(client, signal(""));
   for (let i = 0; i < 11; i++) await refresh(alerting);
-  assert.deepEqual(asked, { alertingRules: 11, manager: 0, notifications: 2, receivers: 0 });
+  assert.deepEqual(asked, { alertingRules: 11, manager: 11, notifications: 2, receivers: 0 });
 
   answers.alertingRules = [rule("Down", "firing")];
   for (let i = 0; i < 2; i++) await refresh(alerting);
-  assert.deepEqual(asked, { alertingRules: 13, manager: 2, notifications: 4, receivers: 0 });
+  assert.deepEqual(asked, { alertingRules: 13, manager: 13, notifications: 4, receivers: 0 });
+});
 
-  // Once more, to see that nothing of it is left; then peace again.
-  answers.alertingRules = [rule("Down", "inactive")];
-  for (let i = 0; i < 3; i++) await refresh(alerting);
-  assert.equal(asked.manager, 3);
+test("a posted alert counts although no rule fires", async () => {
+  const posted = { fingerprint: "2", labels: { alertname: "DiskFull", severity: "critical" }, status: { state: "active" } };
+  const answers = { alertingRules: [rule("Down", "inactive")], manager: { alerts: [], silences: [] }, notifications: nobody };
+  const said = signal("");
+  const alerting = createAlerting(fakeClient(answers).client, said);
+  await refresh(alerting);
+  assert.equal(verdict(alerting.alerts.value).state, "inactive");
+  answers.manager = { alerts: [posted], silences: [] };
+  await refresh(alerting);
+  assert.deepEqual(verdict(alerting.alerts.value), { state: "firing", text: "1 firing", detail: "critical" });
+  assert.equal(said.value, "Alert firing: DiskFull.");
+  answers.alertingRules = new ApiError("refused", "away");
+  await refresh(alerting);
+  assert.deepEqual(verdict(alerting.alerts.value), { state: "firing", text: "1 firing", detail: "critical, others unknown" });
+  answers.manager = { alerts: [], silences: [] };
+  await refresh(alerting);
+  assert.equal(verdict(alerting.alerts.value).state, "unknown");
+  answers.manager = new ApiError("unreachable", "gone");
+  assert.equal((await refresh(alerting)).message, "away", "nobody answers");
+  assert.equal(verdict(alerting.alerts.value).state, "unknown");
 });
 
 test("a receiver that fails is asked after until it works", async () => {

@@ -322,17 +322,41 @@ test("the heartbeat is missed when its rule does not fire", () => {
   assert.equal(heartbeatOf([{ ...watchdog, state: "unknown", health: "unknown" }]), "none", "not evaluated yet");
 });
 
+test("an alert whose labels were changed on the way counts once, by its severity there", () => {
+  const sent = (fingerprint, labels) => ({ fingerprint, labels, status: { state: "active" }, receivers: [{ name: "pager" }] });
+  const own = { alertname: "Down", severity: "critical", pod: "a" };
+  const down = { name: "Down", type: "alerting", state: "firing", query: "q", health: "ok", alerts: [{ labels: own, annotations: {}, state: "firing", value: "1" }] };
+  const there = { alertname: "Renamed", severity: "info" };
+  const manager = { alerts: [sent("1", there), sent("2", { alertname: "Posted" })], silences: [], outgoing: [{ labels: own, sent: there }] };
+  const rows = toAlerts([down], manager);
+  assert.deepEqual(rows.map((row) => [row.state, row.severity, row.fingerprint, row.receivers]), [
+    ["firing", "info", "1", ["pager"]],
+    ["firing", "", "2", ["pager"]],
+  ]);
+});
+
 test("the chip says the worst", () => {
   const told = (failing) => ({ attempts: [], notifies: true, failing });
-  const base = { state: "ready", error: null, heartbeat: "fires", told: null };
-  const rows = (...states) => states.map((state) => ({ state }));
+  const base = { state: "ready", error: null, managerError: null, heartbeat: "fires", told: null };
+  const rows = (...states) => states.map((state) => ({ state, severity: "" }));
+  const of = (...severities) => severities.map((severity) => ({ state: "firing", severity }));
   const cases = [
-    [{ ...base, state: "loading", rows: [] }, "loading", "Alerts"],
+    [{ ...base, state: "loading", rows: [] }, "loading", "Alerts loading"],
     [{ ...base, state: "error", rows: rows("firing") }, "unknown", "Alerts unknown"],
     [{ ...base, rows: rows("firing", "firing", "silenced") }, "firing", "2 firing"],
-    [{ ...base, rows: rows("firing"), told: told([{}]) }, "firing", "1 firing, notifying fails"],
+    [{ ...base, rows: rows("firing"), told: told([{}]) }, "firing", "1 firing", "notifying fails"],
+    [{ ...base, rows: of("critical") }, "firing", "1 firing", "critical"],
+    [{ ...base, rows: of("critical", "critical") }, "firing", "2 firing", "all critical"],
+    [{ ...base, rows: of("warning", "Critical", "info", "sev1", "") }, "firing", "5 firing", "1 critical, 1 warning, 1 info, 2 other"],
+    [{ ...base, rows: of("warning"), managerError: "away" }, "firing", "1 firing", "warning, others unknown"],
+    [{ ...base, rows: rows("inactive"), managerError: "away" }, "unknown", "Alerts unknown"],
+    [{ ...base, rows: rows("inactive", "pending"), error: "away" }, "unknown", "Alerts unknown", "1 pending"],
+    [{ ...base, rows: rows("silenced"), error: "away" }, "unknown", "Alerts unknown"],
+    [{ ...base, rows: rows("error"), managerError: "away" }, "error", "Rules fail"],
+    [{ ...base, rows: rows("inactive", "unknown") }, "unknown", "Rules not evaluated yet"],
+    [{ ...base, rows: rows("pending", "unknown") }, "pending", "1 pending"],
     [{ ...base, rows: rows("pending"), told: told([{}]) }, "error", "Notifying fails"],
-    [{ ...base, rows: rows("pending", "error") }, "pending", "1 pending"],
+    [{ ...base, rows: rows("pending", "error") }, "error", "Rules fail"],
     [{ ...base, rows: rows("error") }, "error", "Rules fail"],
     [{ ...base, rows: rows("silenced"), heartbeat: "missing" }, "error", "No heartbeat"],
     [{ ...base, rows: rows("silenced", "inactive"), told: told([]) }, "silenced", "1 silenced"],
@@ -341,7 +365,7 @@ test("the chip says the worst", () => {
     [{ ...base, rows: rows("inactive") }, "inactive", "No alerts"],
     [{ ...base, rows: [] }, "none", "No alert rules"],
   ];
-  for (const [alerts, state, text] of cases) assert.deepEqual(verdict(alerts), { state, text });
+  for (const [alerts, state, text, detail = ""] of cases) assert.deepEqual(verdict(alerts), { state, text, detail });
 });
 
 test("a receiver fails when its last attempt did", () => {
@@ -376,14 +400,15 @@ test("a silence holds for one alert, and refusals come in the server's words", a
   const client = createClient("http://host/prefix/");
   const signal = new AbortController().signal;
   const fetched = answer(200, '{"silenceID":"x"}');
-  await client.silence({ alertname: "A", host: "a.*" }, 3600, "why", signal);
+  const sent = [
+    { name: "alertname", value: "A", isRegex: false, isEqual: true },
+    { name: "host", value: "a.*", isRegex: true, isEqual: false },
+  ];
+  await client.silence(sent, 3600, "why", signal);
   const [url, init] = fetched.mock.calls[0].arguments;
   const { matchers, startsAt, endsAt, ...rest } = JSON.parse(init.body);
   assert.equal(`${init.method} ${url} ${init.headers["Content-Type"]}`, "POST http://host/prefix/api/v2/silences application/json");
-  assert.deepEqual(matchers, [
-    { name: "alertname", value: "A", isRegex: false, isEqual: true },
-    { name: "host", value: "a.*", isRegex: false, isEqual: true },
-  ]);
+  assert.deepEqual(matchers, sent);
   assert.equal(Date.parse(endsAt) - Date.parse(startsAt), 3_600_000);
   assert.deepEqual(rest, { createdBy: "page", comment: "why" });
 
