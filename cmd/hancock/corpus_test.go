@@ -46,7 +46,7 @@ func TestConfigurationsOfPrometheus(t *testing.T) {
 		"kubernetes_empty_apiserver.good.yml": discovery, "kubernetes_kubeconfig_without_apiserver.good.yml": discovery,
 		"kubernetes_selectors_endpoints.good.yml": discovery, "kubernetes_selectors_ingress.good.yml": discovery, "kubernetes_selectors_node.good.yml": discovery,
 		"kubernetes_selectors_pod.good.yml": discovery, "kubernetes_selectors_service.good.yml": discovery,
-		"rules_abs_path.good.yml":          missing,
+		"rules_abs_path.good.yml": missing, "rules_abs_path_windows.good.yml": missing,
 		"prometheus-config.rules.good.yml": rules, "prometheus-aws-sd-empty-region.good.yml": discovery,
 	}
 	dir := moduleDir(t, "github.com/prometheus/prometheus")
