@@ -46,6 +46,7 @@ type generation struct {
 	intervener *timeinterval.Intervener
 	secrets    *secrets
 	notifies   bool
+	heartbeat  Heartbeat
 
 	marker     marker.GroupMarker
 	inhibitor  *inhibit.Inhibitor
@@ -99,6 +100,7 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 		intervals[t.Name] = t.TimeIntervals
 	}
 	g.intervener = timeinterval.NewIntervener(intervals)
+	g.heartbeat = NewHeartbeat(g.routes)
 	used := map[string]bool{}
 	g.routes.Walk(func(r *dispatch.Route) { used[r.RouteOpts.Receiver] = true })
 	for _, r := range c.Receivers {
@@ -171,7 +173,7 @@ func (a *Alertmanager) start(g *generation) {
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
 		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, a.options.Retention}, nil)
-	g.dispatcher = dispatch.NewDispatcher(known, g.routes, g.flushes.around(pipeline), g.marker,
+	g.dispatcher = dispatch.NewDispatcher(known, dispatch.NewRoute(heartbeatApart(g.config.Route, false), nil), g.flushes.around(g.heartbeat.before(pipeline)), g.marker,
 		func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) },
 		groupMaintenance, nil, a.log, eventrecorder.Recorder{}, a.dispatching, g.template)
 	a.metrics.use(g.kinds)

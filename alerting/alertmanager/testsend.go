@@ -55,7 +55,9 @@ type TestRoute struct {
 	SilencedBy  []string          `json:"silenced_by"`
 	InhibitedBy []string          `json:"inhibited_by"` // fingerprints
 	MutedBy     []string          `json:"muted_by"`     // time intervals
-	Results     []TestResult      `json:"results"`
+	// Withheld says why the route does not notify of this alert at all.
+	Withheld string       `json:"withheld,omitempty"`
+	Results  []TestResult `json:"results"`
 }
 
 // TestResult is one message.
@@ -106,6 +108,10 @@ func (a *Alertmanager) Test(ctx context.Context, req TestRequest) (*TestReport, 
 		report.Routes[i] = TestRoute{
 			Receiver: r.RouteOpts.Receiver, Route: r.Key(), RouteID: r.ID(), GroupLabels: plain(groupLabels(r, al.Labels)),
 			SilencedBy: silenced, InhibitedBy: inhibited, MutedBy: muted, Results: []TestResult{},
+		}
+		if g.heartbeat.Withholds(r.ID(), al.Labels) {
+			report.Routes[i].Withheld = HeartbeatWithheld
+			continue
 		}
 		report.Notifies = report.Notifies || len(g.receivers[r.RouteOpts.Receiver]) > 0
 		wg.Go(func() { report.Routes[i].Results = g.try(ctx, r, al, req.Resolve) })

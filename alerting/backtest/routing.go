@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/rules"
 
+	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/alerting/outgoing"
 )
 
@@ -46,6 +47,7 @@ type router struct {
 	collisions  outgoing.Collisions
 	dropped     map[uint64]struct{} // Alerts that relabeling drops, by their labels.
 	route       *dispatch.Route
+	heartbeat   alertmanager.Heartbeat
 	times       *timeinterval.Intervener
 	inhibitions []*inhibition
 	receivers   map[string]*receiver
@@ -137,6 +139,7 @@ func newRouter(cfg *config.Config, r Request, start, from time.Time) (*router, e
 			inhibited:    map[string]struct{}{}, muted: map[string]struct{}{},
 		}
 	}
+	out.heartbeat = alertmanager.NewHeartbeat(out.route)
 	var err error
 	out.route.Walk(func(rt *dispatch.Route) {
 		if out.receivers[rt.RouteOpts.Receiver] == nil {
@@ -195,7 +198,7 @@ func (r *router) find(l labels.Labels) *routed {
 		return k
 	}
 	sent.Range(func(l labels.Label) { k.labels[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
-	k.fingerprint, k.routes = k.labels.Fingerprint(), r.route.Match(k.labels)
+	k.fingerprint, k.routes = k.labels.Fingerprint(), r.heartbeat.Deliver(r.route.Match(k.labels), k.labels)
 	for _, rt := range k.routes {
 		k.groups = append(k.groups, groupID{rt.Idx, groupLabels(k.labels, rt).Fingerprint()})
 	}

@@ -180,7 +180,7 @@ groups:
   - name: others
     interval: 1m
     rules:
-      - {alert: Watchdog, expr: vector(1), labels: {severity: none}}
+      - {alert: Always, expr: vector(1), labels: {severity: none}}
       - {alert: Queue, expr: queue > 50, labels: {severity: warning}}
       - {alert: Errors, expr: 'rate(requests_total{code="500"}[5m]) > 0.05', labels: {severity: info}}
 `

@@ -33,7 +33,7 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 	table := tabwriter.NewWriter(stdout, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "RECEIVER\tINTEGRATION\tALERT\tOUTCOME\tTOOK\tDETAIL")
 	for _, route := range report.Routes {
-		if len(route.Results) == 0 {
+		if len(route.Results) == 0 && route.Withheld == "" {
 			fmt.Fprintf(table, "%s\t-\t-\t-\t-\ttells nobody outside\n", route.Receiver)
 		}
 		for _, r := range route.Results {
@@ -49,8 +49,13 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 	if report.GivenLabels != nil {
 		fmt.Fprintf(stdout, "\nsent with the labels %s\n", printable(labels.FromMap(report.Labels).String()))
 	}
+	withheld := ""
 	for _, route := range report.Routes {
 		fmt.Fprintf(stdout, "\nroute of %s: %s\n", route.Receiver, route.Route)
+		if route.Withheld != "" {
+			withheld = route.Withheld
+			fmt.Fprintf(stdout, "  not notified: %s\n", route.Withheld)
+		}
 		for _, kept := range []struct {
 			what string
 			by   []string
@@ -63,6 +68,8 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 	switch {
 	case failed > 0:
 		return fmt.Errorf("%d messages did not arrive", failed)
+	case !report.Notifies && withheld != "":
+		return errors.New("nobody is notified: " + withheld)
 	case !report.Notifies:
 		return errors.New("nobody outside is told: the receiver has no integrations; see alertmanager in the configuration")
 	}

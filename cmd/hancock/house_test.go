@@ -30,7 +30,7 @@ const (
 var imports = map[string][]string{
 	"agent":                       {"agent/llm", "agent/notify", "agent/requestlog"},
 	"alerting/alertmanager":       {"internal/amcompat"},
-	"alerting/backtest":           {"alerting/outgoing", "internal/amcompat"},
+	"alerting/backtest":           {"alerting/alertmanager", "alerting/outgoing", "internal/amcompat"},
 	"cmd/hancock/internal/config": {"internal/amcompat"},
 	"web":                         {"ui"},
 	"cmd/hancock": {
