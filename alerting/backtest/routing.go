@@ -48,6 +48,7 @@ type router struct {
 	dropped     map[uint64]struct{} // Alerts that relabeling drops, by their labels.
 	route       *dispatch.Route
 	heartbeat   alertmanager.Heartbeat
+	withheld    bool // Some route did not notify of the heartbeat.
 	times       *timeinterval.Intervener
 	inhibitions []*inhibition
 	receivers   map[string]*receiver
@@ -198,7 +199,9 @@ func (r *router) find(l labels.Labels) *routed {
 		return k
 	}
 	sent.Range(func(l labels.Label) { k.labels[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
-	k.fingerprint, k.routes = k.labels.Fingerprint(), r.heartbeat.Deliver(r.route.Match(k.labels), k.labels)
+	matched := r.route.Match(k.labels)
+	k.fingerprint, k.routes = k.labels.Fingerprint(), r.heartbeat.Deliver(matched, k.labels)
+	r.withheld = r.withheld || len(k.routes) < len(matched)
 	for _, rt := range k.routes {
 		k.groups = append(k.groups, groupID{rt.Idx, groupLabels(k.labels, rt).Fingerprint()})
 	}

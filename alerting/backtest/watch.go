@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/rules"
+
+	"github.com/cyberviser/hancock/alerting/alertmanager"
 )
 
 // watch follows the alerts of a rule from evaluation to evaluation.
@@ -278,6 +280,9 @@ func (x *run) finish(took time.Duration) *Report {
 	}
 	if x.router != nil {
 		out.Routing = x.router.report()
+		if x.router.withheld {
+			out.note("%s was withheld from a receiver: %s.", alertmanager.HeartbeatAlert, alertmanager.HeartbeatWithheld)
+		}
 		out.note("Every message is taken to be delivered at once, and no silence is applied.")
 		if n := len(out.Routing.Messages); n < out.Routing.MessagesTotal {
 			out.note("Only the first %d of %d messages are listed; the counts are of all.", n, out.Routing.MessagesTotal)
