@@ -24,6 +24,8 @@ import (
 type Options struct {
 	// BuiltinRules says whether the embedded rules are evaluated.
 	BuiltinRules bool
+	// Choice is which of them, and how.
+	Choice Choice
 	// RuleFiles are paths or patterns of further rule files. A path without a pattern must exist.
 	RuleFiles []string
 	// Loaded is what Read returned for these rules, so that it is not done again. nil reads the files.
@@ -80,6 +82,9 @@ func (o Options) Validate() error {
 		if d.d < 0 {
 			errs = append(errs, fmt.Errorf("%s must not be negative, is %s", d.name, d.d))
 		}
+	}
+	if err := o.Choice.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	for _, f := range o.RuleFiles {
 		if f == "" {

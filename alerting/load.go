@@ -22,7 +22,8 @@ const BuiltinFile = "builtin:rules.yml"
 //go:embed rules.yml
 var builtin string
 
-// Builtin is the text of the embedded rules.
+// Builtin is the text of the embedded rules, without a choice; Options.Rules is
+// what is evaluated.
 func Builtin() string { return builtin }
 
 // RuleFiles are the rule files that options name.
@@ -95,14 +96,18 @@ func newLoader(logger *slog.Logger) loader {
 	return loader{parser: parser.NewParser(parser.Options{ExperimentalDurationExpr: true}), logger: logger}
 }
 
-// read parses one file, or the embedded rules.
-func (l loader) read(file string) (text string, _ *rulefmt.RuleGroups, _ []error) {
-	content := []byte(builtin)
-	if file != BuiltinFile {
-		var err error
-		if content, err = os.ReadFile(file); err != nil {
-			return "", nil, []error{fmt.Errorf("rule file: %w", err)}
-		}
+// read parses one file, or the embedded rules as o has them.
+func (l loader) read(file string, o Options) (text string, _ *rulefmt.RuleGroups, _ []error) {
+	var content []byte
+	var err error
+	if file == BuiltinFile {
+		text, err = o.Rules()
+		content = []byte(text)
+	} else {
+		content, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return "", nil, []error{fmt.Errorf("rule file: %w", err)}
 	}
 	groups, errs := rulefmt.Parse(content, false, model.UTF8Validation, l.parser, l.logger)
 	if len(errs) == 0 {

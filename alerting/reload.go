@@ -43,7 +43,7 @@ func load(o Options, logger *slog.Logger) (ruleSet, error) {
 	s := ruleSet{loader: newLoader(logger), opts: o, files: files, groups: make(map[string]*rulefmt.RuleGroups, len(files))}
 	var errs []error
 	for _, f := range files {
-		text, groups, found := s.read(f)
+		text, groups, found := s.read(f, o)
 		s.groups[f] = groups
 		s.texts = append(s.texts, File{Name: f, Text: text})
 		errs = append(errs, found...)
