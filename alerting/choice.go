@@ -15,11 +15,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The built-in alerts that settings name.
-const (
-	trafficAlert   = "HancockNoTraffic"
-	heartbeatAlert = "Watchdog"
-)
+// TrafficAlert is the built-in alert that Choice.TrafficHours limits.
+const TrafficAlert = "HancockNoTraffic"
+
+// heartbeatAlert always fires.
+const heartbeatAlert = "Watchdog"
 
 // Choice says which built-in alerts are evaluated, and how.
 type Choice struct {
@@ -155,7 +155,7 @@ func (c Choice) edit(e *lineEditor, rule *yaml.Node, name string, now time.Time)
 		}
 	}
 	hours := hoursExpr(c.TrafficHours, now)
-	if name != trafficAlert || hours == "" {
+	if name != TrafficAlert || hours == "" {
 		return
 	}
 	key, value, end := field(rule, "expr")

@@ -50,6 +50,20 @@ func Read(o Options) (RuleFiles, error) {
 	return read, nil
 }
 
+// Alerts are the rules that raise an alert of this name.
+func (r *RuleFiles) Alerts(name string) (rules []rulefmt.Rule) {
+	for _, file := range r.set.files {
+		for _, g := range r.set.groups[file].Groups {
+			for _, rule := range g.Rules {
+				if rule.Alert == name {
+					rules = append(rules, rule)
+				}
+			}
+		}
+	}
+	return rules
+}
+
 // Check tells the error of Read.
 func Check(o Options) error {
 	_, err := Read(o)

@@ -73,7 +73,13 @@ func newRules(s services) (*alerting.Manager, error) {
 // rules that need them.
 func (s services) reloadables() []reloadable {
 	return []reloadable{
-		{"the Alertmanager", s.notification.reload},
+		{"the Alertmanager", func(o options) error {
+			err := s.notification.reload(o)
+			if err == nil {
+				s.reportHeartbeat(o, s.notification.inside.Notifies())
+			}
+			return err
+		}},
 		{"the Alertmanagers outside", func(o options) error { return s.notification.outside.Reload(o.external) }},
 		{"the rules", func(o options) error { return s.rules.Reload(o.alerting) }},
 	}
@@ -106,8 +112,11 @@ func newServer(ctx context.Context, s services, api http.Handler, reload *reload
 		return nil, fmt.Errorf("preparing the page: %w", err)
 	}
 	return web.New(s.opts.web, web.Handlers{
-		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
-		Routes:  []web.Routes{s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload},
+		Outer: []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
+		Routes: []web.Routes{
+			s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload,
+			rulesExport{func() alerting.Options { return reload.current.Load().alerting }},
+		},
 		Metrics: metricsHandler(s.reg, s.log),
 		API:     api,
 		Page:    page,

@@ -50,6 +50,8 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())
 	fmt.Fprintf(stdout, "rule files: %d, built-in rules: %t\n", len(opts.alerting.RuleFiles), opts.alerting.BuiltinRules)
+	heartbeat, _ := opts.heartbeat()
+	fmt.Fprintf(stdout, "heartbeat: %s\n", heartbeat)
 	impossible, err := impossibleRules(ctx, opts.alerting.Loaded.Files, inv.config, newRegistry(), nil)
 	if err != nil {
 		return err
@@ -102,6 +104,7 @@ func inspect(ctx context.Context, c config.Config, opts options) ([]config.Findi
 	findings := append(slices.Clone(c.Warnings), lint.Check(lint.Input{
 		Config: c, Retention: opts.alertmanager.Retention, Lookback: cmp.Or(opts.tsdb.QueryLookback, 5*time.Minute), Rules: files, Alerts: alerts,
 	})...)
+	findings = append(findings, opts.routingFindings(c)...)
 	config.SortFindings(findings)
 	return findings, nil
 }

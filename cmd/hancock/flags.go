@@ -52,7 +52,7 @@ func parseCommandLine(args []string, getenv func(string) string, out io.Writer) 
 		return invocation{}, err
 	}
 	switch first.command {
-	case "", "version", "dashboard", "test rules":
+	case "", "version", "dashboard":
 		return first, nil // they need no configuration
 	}
 	cfg := defaultConfig()
@@ -147,6 +147,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 
 // alertingCommands declares the commands that try rules and routes.
 func alertingCommands(app *kingpin.Application, inv *invocation) {
+	app.Command("rules", "Print the built-in alert rules in effect, for an external Prometheus.")
 	rules := app.Command("test", "Try rules on series of your own.").Command("rules", "Run files in promtool's format of rule tests.")
 	rules.Arg("file", "A file of tests. The rule file "+alerting.BuiltinFile+" is that of the built-in rules.").Required().StringsVar(&inv.ruleTests.files)
 	rules.Flag("run", "Only tests whose name matches this expression.").PlaceHolder("REGEXP").StringsVar(&inv.ruleTests.run)

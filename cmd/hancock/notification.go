@@ -44,6 +44,7 @@ func openNotification(s services) (*notification, error) {
 		return nil, errors.Join(fmt.Errorf("preparing the Alertmanagers outside: %w", err), inside.Close())
 	}
 	n.inside, n.outside, n.sender = inside, outside, outgoing.NewSender(s.opts.relabeling(), outside, inside)
+	s.reportHeartbeat(s.opts, inside.Notifies())
 	return n, nil
 }
 

@@ -81,7 +81,8 @@ func defaultConfig() config.Config {
 			},
 		},
 		Alerting: config.Alerting{
-			BuiltinRules: r.BuiltinRules, EvaluationInterval: config.Duration(r.EvaluationInterval),
+			BuiltinRules: r.BuiltinRules, Disabled: []string{}, Severity: map[string]string{}, TrafficHours: config.Hours{},
+			EvaluationInterval: config.Duration(r.EvaluationInterval),
 			Retention: config.Duration(alertmanager.DefaultOptions().Retention),
 		},
 	}
@@ -147,6 +148,7 @@ func compose(c config.Config) (options, error) {
 	o.health.MaxSampleAge = max(4*o.tsdb.ScrapeInterval, o.health.MaxSampleAge)
 
 	o.alerting.BuiltinRules, o.alerting.RuleFiles = c.Alerting.BuiltinRules, c.RuleFiles
+	o.alerting.Choice = alerting.Choice{Disabled: c.Alerting.Disabled, Severity: c.Alerting.Severity, TrafficHours: c.Alerting.TrafficHours}
 	o.alerting.EvaluationInterval = time.Duration(c.Alerting.EvaluationInterval)
 	o.alerting.StateFile, o.alerting.SettleTime = filepath.Join(o.tsdb.Path, "alerting", "state.json"), settleTime(c)
 	if c.Prometheus != nil {

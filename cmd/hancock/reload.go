@@ -180,7 +180,7 @@ func changedSettings(old, now config.Config) []string {
 	// A reload takes these; those of a group are compared one by one; the rest has no effect, or as the scheme of
 	// escaping, which is filled in where global says anything, has it in scrape_configs.
 	others := []string{
-		"alerting.builtin_rules", "alerting.evaluation_interval", "prometheus.rule_files", "prometheus.alerting",
+		"alerting.builtin_rules", "alerting.disabled", "alerting.severity", "alerting.traffic_hours", "alerting.evaluation_interval", "prometheus.rule_files", "prometheus.alerting",
 		"prometheus.global.evaluation_interval", "prometheus.global.rule_query_offset",
 		"prometheus.global", "prometheus.storage",
 		"prometheus.runtime", "prometheus.tracing", "prometheus.global.metric_name_escaping_scheme",

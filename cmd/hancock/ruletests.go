@@ -15,9 +15,17 @@ type ruleTests struct {
 }
 
 // testRules runs files of rule tests and prints their verdicts.
-func testRules(ctx context.Context, t ruleTests, stdout io.Writer) error {
+func testRules(ctx context.Context, inv invocation, stdout io.Writer) error {
+	opts, err := compose(inv.config)
+	if err != nil {
+		return usageError{err}
+	}
+	builtin, err := opts.alerting.Rules()
+	if err != nil {
+		return err
+	}
 	o := ruletest.DefaultOptions()
-	o.Builtin = map[string]string{alerting.BuiltinFile: alerting.Builtin()}
-	o.Run = t.run
-	return ruletest.Run(ctx, stdout, t.files, o)
+	o.Builtin = map[string]string{alerting.BuiltinFile: builtin}
+	o.Run = inv.ruleTests.run
+	return ruletest.Run(ctx, stdout, inv.ruleTests.files, o)
 }

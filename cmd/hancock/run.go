@@ -53,8 +53,10 @@ func execute(ctx context.Context, args []string, getenv func(string) string, std
 		err = healthcheck(ctx, inv, std.out)
 	case "check":
 		err = check(ctx, inv, std.out)
+	case "rules":
+		err = printRules(inv, std.out)
 	case "test rules":
-		err = testRules(ctx, inv.ruleTests, std.out)
+		err = testRules(ctx, inv, std.out)
 	case "alert test":
 		err = sendTestAlert(ctx, inv, std.out)
 	case "backtest":

@@ -131,7 +131,12 @@ type Query struct {
 
 // Alerting are the settings of rule evaluation and of the Alertmanager.
 type Alerting struct {
-	BuiltinRules       bool     `yaml:"builtin_rules"`
+	BuiltinRules bool `yaml:"builtin_rules"`
+	// Disabled and Severity name built-in alerts.
+	Disabled []string          `yaml:"disabled"`
+	Severity map[string]string `yaml:"severity"`
+	// TrafficHours are when requests are expected; always without any.
+	TrafficHours       Hours    `yaml:"traffic_hours"`
 	EvaluationInterval Duration `yaml:"evaluation_interval"`
 	// Retention is how long silences that have ended, and what was notified,
 	// are remembered.
