@@ -77,7 +77,7 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 	if c.Route == nil {
 		return nil, fmt.Errorf("alertmanager: no route is configured; say under route which receiver gets the alerts")
 	}
-	tmpl, err := template.FromGlobs(c.Templates)
+	tmpl, err := newTemplate(c.Templates, a.options.ExternalURL)
 	if err != nil {
 		return nil, fmt.Errorf("alertmanager: parsing templates: %w", err)
 	}
@@ -130,6 +130,7 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 // around it.
 func (a *Alertmanager) integrations(g *generation, r config.Receiver) ([]notify.Integration, error) {
 	log := slog.New(scrubbing{a.log.Handler(), g.secrets})
+	completeTexts(&r)
 	for _, c := range r.PagerdutyConfigs {
 		// Each message would fill it in, those of several groups at once.
 		if c.Severity == "" {
