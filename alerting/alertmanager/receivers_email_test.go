@@ -53,7 +53,7 @@ func TestReceiversEmail(t *testing.T) {
 			alert := alertOf("HancockDown", "critical")
 
 			s.Send(alert)
-			checkLetter(t, next(t, office.letters), "[FIRING:1] HancockDown (127.0.0.1:5000 hancock critical)",
+			checkLetter(t, next(t, office.letters), "[FIRING:1] HancockDown: Something of HancockDown",
 				"firing: Something of HancockDown")
 			a := s.first(t, "post")
 			require.Equal(t, "ok", a.Outcome)
@@ -61,7 +61,7 @@ func TestReceiversEmail(t *testing.T) {
 			require.Equal(t, "email[0]", a.Integration)
 
 			s.Send(ended(alert))
-			checkLetter(t, next(t, office.letters), "[RESOLVED] HancockDown (127.0.0.1:5000 hancock critical)",
+			checkLetter(t, next(t, office.letters), "[RESOLVED] HancockDown: Something of HancockDown",
 				"resolved: Something of HancockDown")
 			require.NotContains(t, s.journal.String(), mailPassword)
 		})
@@ -85,9 +85,9 @@ func checkLetter(t *testing.T, l letter, subject, text string) {
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), date, time.Minute)
 	require.Equal(t, text, l.text)
-	require.Contains(t, l.html, "alertname = HancockDown")
-	require.Contains(t, l.html, "runbook_url = ")
-	require.Contains(t, l.html, "http://hancock.example:5000/", "links lead to our page")
+	require.Contains(t, l.html, "<strong>HancockDown: Something of HancockDown</strong>")
+	require.Contains(t, l.html, `<a href="https://hancock.example/runbooks/HancockDown">Runbook</a>`)
+	require.Contains(t, l.html, `<a href="http://hancock.example:5000/#/silences/new?filter=%7B`, "links lead to our page")
 }
 
 // Whatever keeps a mail from being sent is told in the ledger, in words that

@@ -51,7 +51,7 @@ func TestReceiversSlack(t *testing.T) {
 	s.Send(alert)
 	a := attachment(slack.next(t))
 	require.Equal(t, "danger", a["color"])
-	require.Equal(t, "[FIRING:1] HancockDown (127.0.0.1:5000 hancock critical)", a["title"])
+	require.Equal(t, "[FIRING:1] HancockDown: Something of HancockDown", a["title"])
 	tried := s.first(t, "slack")
 	require.Equal(t, "ok", tried.Outcome)
 	require.Equal(t, "slack[0]", tried.Integration)
@@ -59,7 +59,7 @@ func TestReceiversSlack(t *testing.T) {
 	s.Send(ended(alert))
 	a = attachment(slack.next(t))
 	require.Equal(t, "good", a["color"])
-	require.Equal(t, "[RESOLVED] HancockDown (127.0.0.1:5000 hancock critical)", a["title"])
+	require.Equal(t, "[RESOLVED] HancockDown: Something of HancockDown", a["title"])
 }
 
 func TestReceiversPagerDuty(t *testing.T) {
@@ -216,9 +216,9 @@ func TestReceiversTeams(t *testing.T) {
 	}
 	alert := alertOf("HancockDown", "critical")
 	s.Send(alert)
-	check("[FIRING:1] HancockDown (127.0.0.1:5000 hancock critical)", "Alerts Firing", "8C1A1A", "Attention")
+	check("[FIRING:1] HancockDown: Something of HancockDown", "Firing since", "8C1A1A", "Attention")
 	s.Send(ended(alert))
-	check("[RESOLVED] HancockDown (127.0.0.1:5000 hancock critical)", "Alerts Resolved", "2DC72D", "Good")
+	check("[RESOLVED] HancockDown: Something of HancockDown", "Resolved at", "2DC72D", "Good")
 }
 
 // Discord and Telegram have shapes and addresses of their own: Telegram's bot
@@ -241,10 +241,10 @@ func TestReceiversDiscordAndTelegram(t *testing.T) {
 	s.Send(alertOf("HancockDown", "critical"))
 	m := discord.next(t).decode(t)
 	embed := m["embeds"].([]any)[0].(map[string]any)
-	require.Equal(t, "[FIRING:1] HancockDown (127.0.0.1:5000 hancock critical)", embed["title"])
+	require.Equal(t, "[FIRING:1] HancockDown: Something of HancockDown", embed["title"])
 	c := telegram.next(t)
 	require.Equal(t, "/bot7:secret-of-the-bot/sendMessage", c.path)
-	require.Contains(t, string(c.body), "alertname = HancockDown")
+	require.Contains(t, string(c.body), "Runbook: https://hancock.example/runbooks/HancockDown")
 	s.first(t, "chats")
 	require.NotContains(t, s.journal.String(), "secret-of-the-bot")
 }

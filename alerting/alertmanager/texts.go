@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html"
 	htmltemplate "html/template"
-	"maps"
 	"net/url"
 	"regexp"
 	"strings"
@@ -163,25 +162,20 @@ func subject(data template.Data) string {
 	} else {
 		b.WriteString("[RESOLVED] ")
 	}
-	labels := maps.Clone(data.GroupLabels)
-	if name := data.CommonLabels[model.AlertNameLabel]; name != "" {
-		if labels == nil {
-			labels = template.KV{}
-		}
-		labels[model.AlertNameLabel] = name
-	}
-	name := strings.Join(labels.Values(), " ")
-	if name == "" {
-		name = "Alerts"
-		if len(data.Alerts) == 1 {
-			name = "Alert"
-		}
+	name := cmp.Or(data.CommonLabels[model.AlertNameLabel], "Alerts")
+	if name == "Alerts" && len(data.Alerts) == 1 {
+		name = "Alert"
 	}
 	b.WriteString(name)
-	if summary := data.CommonAnnotations["summary"]; summary != "" {
-		b.WriteString(": " + summary)
-	} else if rest := data.CommonLabels.Remove(labels.Names()); len(rest) > 0 {
+	summary, labels := data.CommonAnnotations["summary"], data.GroupLabels
+	if summary == "" {
+		labels = data.CommonLabels
+	}
+	if rest := labels.Remove([]string{model.AlertNameLabel}); len(rest) > 0 {
 		b.WriteString(" (" + strings.Join(rest.Values(), " ") + ")")
+	}
+	if summary != "" {
+		b.WriteString(": " + summary)
 	}
 	return cutText(oneLine(b.String()), maxSubject)
 }

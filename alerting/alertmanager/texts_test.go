@@ -3,6 +3,7 @@ package alertmanager_test
 import (
 	"encoding/json"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -298,5 +299,31 @@ func TestDefaultTextsGiveWay(t *testing.T) {
 			require.Equal(t, tt.title, a["title"])
 			require.Equal(t, tt.text, a["text"])
 		})
+	}
+}
+
+// A mail has the same in HTML and in plain text, with every text escaped.
+func TestDefaultTextsOfMail(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	office := newPostOffice(t, ca.server(t, "127.0.0.1"), false)
+	text := mailTo(once, office.address, mailPassword, "    tls_config: {ca_file: "+ca.file+"}")
+	own := regexp.MustCompile(`(?m)^    text: .*$`)
+	require.Regexp(t, own, text)
+	s := newStation(t, own.ReplaceAllString(text, ""))
+	a := richAlert("Hostile", "a:5000")
+	a.Annotations = labels.FromStrings("summary", "<script>alert(1)</script>", "description", "one < two\nand more", "runbook_url", "javascript:alert(1)")
+	s.Send(a)
+	l := next(t, office.letters)
+	subject, err := new(mime.WordDecoder).DecodeHeader(l.message.Header.Get("Subject"))
+	require.NoError(t, err)
+	require.Equal(t, "[FIRING:1] Hostile: <script>alert(1)</script>", subject)
+	require.Contains(t, l.html, "Hostile: &lt;script&gt;alert(1)&lt;/script&gt;")
+	require.Contains(t, l.html, "one &lt; two\nand more")
+	require.Contains(t, l.html, `<a href="http://hancock.example:5000/graph?g0.expr=up&amp;g0.tab=1">Source</a>`)
+	require.NotContains(t, l.html, "<script>")
+	require.NotContains(t, l.html, `href="javascript`)
+	for _, want := range []string{subject, "one < two", "Runbook: javascript:alert(1)", "Source: http://hancock.example:5000/graph?g0.expr=up&g0.tab=1", "Firing since "} {
+		require.Contains(t, l.text, want)
 	}
 }
