@@ -83,7 +83,7 @@ func (o Options) Validate() error {
 			errs = append(errs, fmt.Errorf("%s must not be negative, is %s", d.name, d.d))
 		}
 	}
-	if err := o.Choice.validate(); err != nil {
+	if err := o.Choice.Validate(); err != nil {
 		errs = append(errs, err)
 	}
 	for _, f := range o.RuleFiles {

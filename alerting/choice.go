@@ -32,9 +32,9 @@ type Choice struct {
 	TrafficHours []timeinterval.TimeInterval
 }
 
-// validate reports every name that is not a built-in alert's, and every severity
+// Validate reports every name that is not a built-in alert's, and every severity
 // that cannot be set.
-func (c Choice) validate() error {
+func (c Choice) Validate() error {
 	names := builtinNames()
 	var errs []error
 	for _, name := range c.Disabled {
@@ -88,7 +88,7 @@ func (o Options) Rules() (string, error) {
 	if !o.BuiltinRules {
 		return "groups: []\n", nil
 	}
-	if err := o.Choice.validate(); err != nil {
+	if err := o.Choice.Validate(); err != nil {
 		return "", err
 	}
 	return o.Choice.apply(builtin, time.Now())

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func defaultConfig() config.Config {
 		Alerting: config.Alerting{
 			BuiltinRules: r.BuiltinRules, Disabled: []string{}, Severity: map[string]string{}, TrafficHours: config.Hours{},
 			EvaluationInterval: config.Duration(r.EvaluationInterval),
-			Retention: config.Duration(alertmanager.DefaultOptions().Retention),
+			Retention:          config.Duration(alertmanager.DefaultOptions().Retention),
 		},
 	}
 }
@@ -160,11 +161,32 @@ func compose(c config.Config) (options, error) {
 	o.alertmanager.Retention = time.Duration(c.Alerting.Retention)
 	o.alertmanager.CloseTimeout, o.external.DrainTimeout = min(o.alertmanager.CloseTimeout, stop/12), min(o.external.DrainTimeout, stop/12)
 
+	errs = append(errs, placed(c, o.alerting.Choice.Validate()))
 	if err := errors.Join(errs...); err != nil {
 		return o, err
 	}
 	return o, errors.Join(o.log.Validate(), o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate(),
 		o.alertmanager.Validate(), o.external.Validate())
+}
+
+// placed puts the file and the line of the setting before each of the errors in err, which begin with its name.
+func placed(c config.Config, err error) error {
+	all, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	errs := slices.Clone(all.Unwrap())
+	for i, err := range errs {
+		name, _, _ := strings.Cut(err.Error(), ":")
+		path := config.Path{}
+		for step := range strings.SplitSeq(name, ".") {
+			path = path.At(step)
+		}
+		if place, found := c.Sources.Place(path); found {
+			errs[i] = fmt.Errorf("%s: %w", place, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // composeAgent sets the options of the agent itself.
