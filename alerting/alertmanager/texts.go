@@ -11,6 +11,7 @@ import (
 	"strings"
 	texttemplate "text/template"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/notify/pagerduty"
@@ -277,10 +278,9 @@ func markdownURL(s string) string {
 }
 
 var (
-	mentionRE   = regexp.MustCompile(`(?i)@(all|channel|everyone|here)\b`)
-	underlineRE = regexp.MustCompile(`\B_|_\B`)
-	quoteRE     = regexp.MustCompile(`(?m)^(\s*)([#>])`)
-	newlinesRE  = regexp.MustCompile(`\n+`)
+	mentionRE  = regexp.MustCompile(`(?i)@(all|channel|everyone|here)\b`)
+	quoteRE    = regexp.MustCompile(`(?m)^(\s*)([#>])`)
+	newlinesRE = regexp.MustCompile(`\n+`)
 )
 
 // markdownText escapes what Markdown takes for formatting, links or HTML, and
@@ -288,8 +288,25 @@ var (
 // as much as it can: clients without Markdown show the backslashes.
 func markdownText(s string) string {
 	s = strings.NewReplacer("\r", "", `\`, `\\`, "`", "\\`", "*", `\*`, "<", `\<`, "](", `]\(`, "~~", `\~\~`).Replace(s)
-	s = underlineRE.ReplaceAllString(s, `\_`)
+	s = escapeUnderscores(s)
 	s = quoteRE.ReplaceAllString(s, `$1\$2`)
 	s = mentionRE.ReplaceAllString(s, "@\u200b$1")
 	return newlinesRE.ReplaceAllString(s, "\n\n")
+}
+
+// escapeUnderscores escapes those that are not between two letters or digits, as
+// in the name of a metric, where they mean nothing.
+func escapeUnderscores(s string) string {
+	var b strings.Builder
+	runes := []rune(s)
+	within := func(i int) bool {
+		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
+	}
+	for i, r := range runes {
+		if r == '_' && !(within(i-1) && within(i+1)) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }

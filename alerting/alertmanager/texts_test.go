@@ -319,7 +319,7 @@ func TestDefaultTextsOfMail(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "[FIRING:1] Hostile: <script>alert(1)</script>", subject)
 	require.Contains(t, l.html, "Hostile: &lt;script&gt;alert(1)&lt;/script&gt;")
-	require.Contains(t, l.html, "one &lt; two\nand more")
+	require.Regexp(t, `one &lt; two\r?\nand more`, l.html)
 	require.Contains(t, l.html, `<a href="http://hancock.example:5000/graph?g0.expr=up&amp;g0.tab=1">Source</a>`)
 	require.NotContains(t, l.html, "<script>")
 	require.NotContains(t, l.html, `href="javascript`)

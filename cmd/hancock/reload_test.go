@@ -25,7 +25,7 @@ func TestChangedSettings(t *testing.T) {
 		{"nothing", "prometheus: {scrape_configs: [{job_name: node}]}", "prometheus: {scrape_configs: [{job_name: node}], remote_write: []}", nil},
 		{"a section that says nothing", "", "prometheus: {}", nil},
 		{"what a reload takes", "", `
-alerting: {builtin_rules: false, evaluation_interval: 5s}
+alerting: {builtin_rules: false, evaluation_interval: 5s, disabled: [Watchdog], severity: {HancockTooBusy: info}, traffic_hours: [{months: [may]}]}
 prometheus:
   global: {rule_query_offset: 1s, evaluation_interval: 7s}
   alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9']}]}]}
