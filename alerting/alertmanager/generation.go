@@ -81,7 +81,7 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("alertmanager: parsing templates: %w", err)
 	}
-	builtin, err := template.FromGlobs(nil)
+	builtin, err := newTemplate(nil, a.options.ExternalURL)
 	if err != nil {
 		return nil, fmt.Errorf("alertmanager: parsing the built-in templates: %w", err)
 	}

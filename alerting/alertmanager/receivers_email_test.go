@@ -141,7 +141,7 @@ func TestReceiversEmailThatCannotBeSent(t *testing.T) {
 func TestReceiversEmailTemplatesThatFail(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
-	const subject = "[FIRING:1] HancockDown (127.0.0.1:5000 hancock critical)"
+	const subject = "[FIRING:1] HancockDown: Something of HancockDown"
 	for name, test := range map[string]struct {
 		more, field string
 		check       func(*testing.T, letter)

@@ -48,7 +48,7 @@ func TestReceiversTemplatesThatFail(t *testing.T) {
 			require.Equal(t, "title", a.FailedFields[0].Field)
 			require.Contains(t, a.FailedFields[0].Error, test.fails)
 			attachment := slack.next(t).decode(t)["attachments"].([]any)[0].(map[string]any)
-			require.Equal(t, "[FIRING:1] HancockDown (127.0.0.1:5000 hancock critical)", attachment["title"])
+			require.Equal(t, "[FIRING:1] HancockDown: Something of HancockDown", attachment["title"])
 		})
 	}
 }

@@ -101,7 +101,7 @@ type templateCheck struct {
 func newTemplateCheck(c *config.Config, externalURL *url.URL) (*templateCheck, error) {
 	k := &templateCheck{config: c, secrets: collectSecrets(c)}
 	var err error
-	k.tmpl, err = template.FromGlobs(c.Templates, func(text *tmpltext.Template, _ *tmplhtml.Template) { k.set = text })
+	k.tmpl, err = newTemplate(c.Templates, externalURL, func(text *tmpltext.Template, _ *tmplhtml.Template) { k.set = text })
 	if err != nil {
 		return nil, err
 	}

@@ -35,20 +35,24 @@ const (
 
 // newTemplate parses Alertmanager's default templates, over them ours, and over
 // both the user's files. Silence links begin with base.
-func newTemplate(files []string, base *url.URL) (*template.Template, error) {
+func newTemplate(files []string, base *url.URL, options ...template.Option) (*template.Template, error) {
+	address := ""
+	if base != nil {
+		address = strings.TrimRight(base.String(), "/")
+	}
 	functions := map[string]any{
 		"hancockMessage": func(alerts any, budget int) (messageText, error) {
-			return newMessageText(alerts, budget, strings.TrimRight(base.String(), "/"))
+			return newMessageText(alerts, budget, address)
 		},
 		"hancockSlack":       slackText,
 		"hancockSlackURL":    slackURL,
 		"hancockMarkdown":    markdownText,
 		"hancockMarkdownURL": markdownURL,
 	}
-	tmpl, err := template.FromGlobs(nil, func(t *texttemplate.Template, h *htmltemplate.Template) {
+	tmpl, err := template.FromGlobs(nil, append(options, func(t *texttemplate.Template, h *htmltemplate.Template) {
 		t.Funcs(functions)
 		h.Funcs(functions)
-	})
+	})...)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +182,7 @@ func subject(data template.Data) string {
 	if summary != "" {
 		b.WriteString(": " + summary)
 	}
-	return cutText(oneLine(b.String()), maxSubject)
+	return shorten(oneLine(b.String()), maxSubject)
 }
 
 func newAlertText(a template.Alert, base string, room int) alertText {
@@ -186,7 +190,7 @@ func newAlertText(a template.Alert, base string, room int) alertText {
 	t := alertText{
 		Title:       cmp.Or(a.Labels[model.AlertNameLabel], "Alert"),
 		Description: strings.TrimSpace(cmp.Or(a.Annotations["description"], a.Annotations["message"])),
-		Labels:      cutText(oneLine(rest.String()), max(min(room, maxLabelText), 50)),
+		Labels:      shorten(oneLine(rest.String()), max(min(room, maxLabelText), 50)),
 		Runbook:     webAddress(a.Annotations["runbook_url"]),
 		Source:      webAddress(a.GeneratorURL),
 		Silence:     silenceURL(base, a.Labels),
@@ -197,11 +201,11 @@ func newAlertText(a template.Alert, base string, room int) alertText {
 	case t.Labels != "":
 		t.Title += " (" + t.Labels + ")"
 	}
-	t.Title = cutText(oneLine(t.Title), maxShort)
+	t.Title = shorten(oneLine(t.Title), maxShort)
 	if runbook := strings.TrimSpace(a.Annotations["runbook_url"]); runbook != "" && t.Runbook == "" {
 		t.Description = strings.TrimSpace(t.Description + "\nRunbook: " + runbook)
 	}
-	t.Description = cutText(t.Description, max(min(room, maxDescription), 50))
+	t.Description = shorten(t.Description, max(min(room, maxDescription), 50))
 	const clock = "2006-01-02 15:04:05 MST"
 	if a.Status == string(model.AlertResolved) {
 		t.When = "Resolved at " + a.EndsAt.UTC().Format(clock)
@@ -222,12 +226,12 @@ func (t alertText) size() int {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// cutText shortens s to so many bytes, at the end of a character.
-func cutText(s string, most int) string {
+// shorten cuts s to so many bytes, at the end of a character.
+func shorten(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most-len("…")], "") + "…"
+	return cutText(s, most-len("…")) + "…"
 }
 
 // webAddress is s if it is an HTTP address. Others may do anything in a client.
