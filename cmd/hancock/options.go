@@ -43,6 +43,8 @@ type options struct {
 	// to Alertmanagers elsewhere.
 	alertmanager alertmanager.Options
 	external     external.Options
+	// api says what Prometheus' HTTP API allows; apiOptions completes it.
+	api tsdb.APIOptions
 }
 
 // defaultConfig writes the defaults of all packages down as a configuration.
@@ -146,6 +148,8 @@ func compose(c config.Config) (options, error) {
 	o.health.DataDir = o.tsdb.Path
 	o.health.MaxSampleAge = max(4*o.tsdb.ScrapeInterval, o.health.MaxSampleAge)
 
+	o.api.EnableAdmin, o.api.EnableRemoteWrite, o.api.EnableOTLP = c.Web.EnableAdminAPI, c.Web.EnableRemoteWrite, c.Web.EnableOTLP
+
 	o.alerting.BuiltinRules, o.alerting.RuleFiles = c.Alerting.BuiltinRules, c.RuleFiles
 	o.alerting.EvaluationInterval = time.Duration(c.Alerting.EvaluationInterval)
 	o.alerting.StateFile, o.alerting.SettleTime = filepath.Join(o.tsdb.Path, "alerting", "state.json"), settleTime(c)
@@ -163,6 +167,13 @@ func compose(c config.Config) (options, error) {
 	}
 	return o, errors.Join(o.log.Validate(), o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate(),
 		o.alertmanager.Validate(), o.external.Validate())
+}
+
+// options are those of the invocation, see composeAndCheck.
+func (inv invocation) options() (options, error) {
+	opts, err := composeAndCheck(inv.config)
+	opts.api.Flags = inv.flags
+	return opts, err
 }
 
 // composeAgent sets the options of the agent itself.
@@ -215,9 +226,17 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return addr.Prefix(addr.BitLen())
 }
 
-// bound completes the options by the address that was really bound: port 0
-// has become a port, and a wildcard address is named after this machine.
-func (o *options) bound(addr net.Addr) (reach *url.URL) {
+// address is the bound address of the process. It does not change.
+type address struct {
+	// listen is host:port as it was bound, reach what leads there, and instance
+	// the label of the process' own samples.
+	listen, instance string
+	reach            *url.URL
+}
+
+// addressOf returns the address of a bound listener: port 0 has become a port, and
+// a wildcard address is named after this machine.
+func addressOf(configFile string, addr net.Addr) address {
 	host, port, _ := net.SplitHostPort(addr.String())
 	reachHost, instance := host, host
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
@@ -226,19 +245,28 @@ func (o *options) bound(addr net.Addr) (reach *url.URL) {
 		instance = cmp.Or(name, "localhost")
 	}
 	scheme := "http"
-	if o.web.ConfigFile != "" && tlsEnabled(o.web.ConfigFile) {
+	if tlsEnabled(configFile) {
 		scheme = "https"
 	}
-	reach = &url.URL{Scheme: scheme, Host: net.JoinHostPort(reachHost, port)}
-	o.tsdb.Instance = net.JoinHostPort(instance, port)
-	o.alerting.ExternalURL = cmp.Or(o.web.ExternalURL, reach)
+	return address{
+		listen: addr.String(), instance: net.JoinHostPort(instance, port),
+		reach: &url.URL{Scheme: scheme, Host: net.JoinHostPort(reachHost, port)},
+	}
+}
+
+// reachedAt completes the options by the address that was bound.
+func (o *options) reachedAt(at address) {
+	o.tsdb.Instance = at.instance
+	o.alerting.ExternalURL = cmp.Or(o.web.ExternalURL, at.reach)
 	o.alertmanager.ExternalURL = o.alerting.ExternalURL
-	return reach
 }
 
 // tlsEnabled tells whether the web configuration file, which is valid, turns
-// TLS on.
+// TLS on. No file does not.
 func tlsEnabled(path string) bool {
+	if path == "" {
+		return false
+	}
 	var file struct {
 		TLS *struct{} `yaml:"tls_server_config"`
 	}
