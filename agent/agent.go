@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -103,11 +104,12 @@ type Backend interface {
 
 // Agent serves the REST API below /v1. Make it with New.
 type Agent struct {
-	opts    Options
-	backend Backend
-	tasks   []task
-	metrics *metrics
-	limits  *limits
+	// now is what a reload replaces.
+	now       atomic.Pointer[settings]
+	reloading sync.Mutex
+	backend   Backend
+	tasks     []task
+	metrics   *metrics
 	// stopping is set by Stopping.
 	stopping atomic.Bool
 	log      *slog.Logger
@@ -117,37 +119,81 @@ type Agent struct {
 	notifier       *notify.Notifier
 }
 
+// settings are the options and the rate limits made from them.
+type settings struct {
+	opts   Options
+	limits *limits
+}
+
 // New returns an agent whose metrics are registered, all of them at 0.
 func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Logger) (*Agent, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{opts: opts, backend: backend, tasks: tasks(), log: log, started: time.Now()}
-	prices, unused := pricesOf(backend.Targets(), opts.Prices)
-	if len(unused) > 0 {
-		log.Warn("prices of models that are not configured are not used", "event", "prices_unused", "models", unused)
-	}
+	a := &Agent{backend: backend, tasks: tasks(), log: log, started: time.Now()}
 	var err error
-	if a.metrics, err = newMetrics(reg, a.routes(), backend, prices); err != nil {
+	if a.metrics, err = newMetrics(reg, a.routes(), backend, opts.Prices); err != nil {
 		return nil, fmt.Errorf("registering the agent's metrics: %w", err)
 	}
 	a.backend = measured{Backend: backend, metrics: a.metrics.llm, stopping: &a.stopping}
 	if a.webhookMetrics, err = newWebhookMetrics(reg); err != nil {
 		return nil, fmt.Errorf("registering the webhook's metrics: %w", err)
 	}
-	if a.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
+	now := &settings{opts: opts}
+	if now.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("making the rate limiter: %w", err)
 	}
+	a.now.Store(now)
 	if a.notifier, err = notify.New(opts.Notify, a.webhookMetrics.notified, log); err != nil {
-		return nil, errors.Join(err, a.limits.close())
+		return nil, errors.Join(err, now.limits.close())
 	}
+	a.warnOfPrices(opts)
 	return a, nil
+}
+
+// warnOfPrices logs prices of models that are not configured.
+func (a *Agent) warnOfPrices(opts Options) {
+	if _, unused := pricesOf(a.backend.Targets(), opts.Prices); len(unused) > 0 {
+		a.log.Warn("prices of models that are not configured are not used", "event", "prices_unused", "models", unused)
+	}
+}
+
+// Reload applies options to requests that begin afterwards. The backend is
+// reloaded first. Counters continue; a changed rate limit or changed proxies
+// reset the allowance of every client. After an error nothing has changed.
+func (a *Agent) Reload(opts Options) error {
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	before := a.now.Load()
+	next := &settings{opts: opts, limits: before.limits}
+	if opts.RateLimit != before.opts.RateLimit || !slices.Equal(opts.TrustedProxies, before.opts.TrustedProxies) {
+		var err error
+		if next.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
+			return fmt.Errorf("making the rate limiter: %w", err)
+		}
+	}
+	if err := a.notifier.Reload(opts.Notify); err != nil {
+		if next.limits != before.limits {
+			err = errors.Join(err, next.limits.close())
+		}
+		return err
+	}
+	a.metrics.learn(opts.Prices)
+	a.now.Store(next)
+	a.warnOfPrices(opts)
+	if next.limits != before.limits {
+		return before.limits.close()
+	}
+	return nil
 }
 
 // Close makes every further request a 503, waits within a bound for the
 // notifications that are queued, and frees what the rate limit holds. Requests
 // in flight are not touched.
-func (a *Agent) Close() error { return errors.Join(a.limits.close(), a.notifier.Close()) }
+func (a *Agent) Close() error { return errors.Join(a.now.Load().limits.close(), a.notifier.Close()) }
 
 // Stopping says that the process is about to stop: requests that are cut off
 // from now on are ended by that and not by their clients.
@@ -164,9 +210,7 @@ func (a *Agent) Register(e *echo.Echo) {
 	}
 	e.GET(agentsPath, a.listAgents)
 	e.GET(openAPIPath, a.describeAPI)
-	if a.opts.Diagnostics {
-		e.GET(diagnosticsPath, a.diagnostics)
-	}
+	e.GET(diagnosticsPath, a.diagnostics)
 }
 
 // agentsPath is the one route of the API that asks no model.
@@ -223,7 +267,7 @@ func (a *Agent) Middleware() echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if !strings.HasPrefix(c.Request().URL.Path, prefix) {
-				a.limits.peek(c.Request()).setHeaders(c.Response().Header())
+				a.peek(c.Request()).setHeaders(c.Response().Header())
 				return next(c)
 			}
 			t := &traffic{Context: c, outcome: outcome{start: time.Now(), status: http.StatusInternalServerError}}
@@ -268,9 +312,31 @@ func setMode(c echo.Context, in input) {
 	}
 }
 
+// peek returns a client's allowance by the limits in effect.
+func (a *Agent) peek(r *http.Request) verdict {
+	for {
+		l := a.now.Load().limits
+		if v := l.peek(r); a.now.Load().limits == l {
+			return v
+		}
+	}
+}
+
+// take counts a request by the limits in effect: a reload closes the previous
+// ones.
+func (a *Agent) take(r *http.Request) (verdict, error) {
+	for {
+		l := a.now.Load().limits
+		v, err := l.take(r)
+		if !errors.Is(err, errClosed) || a.now.Load().limits == l {
+			return v, err
+		}
+	}
+}
+
 // limit takes one request from the client's allowance.
 func (a *Agent) limit(c echo.Context) error {
-	v, err := a.limits.take(c.Request())
+	v, err := a.take(c.Request())
 	v.setHeaders(c.Response().Header())
 	if errors.Is(err, errClosed) {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, shuttingDown)
@@ -284,7 +350,7 @@ func (a *Agent) limit(c echo.Context) error {
 	}
 	a.metrics.limited(c.Path(), v.client)
 	return echo.NewHTTPError(http.StatusTooManyRequests,
-		fmt.Sprintf("Rate limit exceeded: %d requests/min", a.opts.RateLimit))
+		fmt.Sprintf("Rate limit exceeded: %d requests/min", v.limit))
 }
 
 // Modes are the nine modes, the default one among them.

@@ -28,7 +28,11 @@ func (a *Agent) describeAPI(c echo.Context) error {
 // diagnostics answers GET /internal/diagnostics. That the key was sent has
 // been checked before; without any key nobody gets an answer.
 func (a *Agent) diagnostics(c echo.Context) error {
-	if !a.opts.AuthEnabled {
+	opts := a.now.Load().opts
+	if !opts.Diagnostics {
+		return echo.ErrNotFound
+	}
+	if !opts.AuthEnabled {
 		return echo.NewHTTPError(http.StatusForbidden, "diagnostics are shown only where an API key is set: set HANCOCK_API_KEY")
 	}
 	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
@@ -42,7 +46,7 @@ func (a *Agent) diagnostics(c echo.Context) error {
 		"current_model": a.backend.Model(),
 		"model_aliases": aliases,
 		"rate_limit": map[string]any{
-			"requests_per_minute": a.opts.RateLimit, "window_seconds": int(window.Seconds()), "auth_enabled": a.opts.AuthEnabled,
+			"requests_per_minute": opts.RateLimit, "window_seconds": int(window.Seconds()), "auth_enabled": opts.AuthEnabled,
 		},
 		"uptime": map[string]any{
 			"seconds": time.Since(a.started).Seconds(), "started_at_unix": a.started.Unix(),

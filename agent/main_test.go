@@ -41,7 +41,10 @@ type api struct {
 	agent    *agent.Agent
 	registry *prometheus.Registry
 	backend  *llmtest.Server
-	log      *lockedBuffer
+	// model asks the backend, by its options.
+	model   *llm.Client
+	options llm.Options
+	log     *lockedBuffer
 	// cutOff ends the contexts of all requests, as a server does that stops.
 	cutOff context.CancelFunc
 }
@@ -91,6 +94,7 @@ func newAPI(t testing.TB, reply llmtest.Reply, change ...func(*settings)) *api {
 	}
 	client, err := llm.New(lo, log)
 	require.NoError(t, err)
+	a.model, a.options = client, lo
 	a.agent, err = agent.New(s.agent, client, a.registry, log)
 	require.NoError(t, err)
 

@@ -44,13 +44,16 @@ type metrics struct {
 	callIDs     exemplars
 	llm         *llmMetrics
 	routes      map[string]route
+	backend     Backend
 	mu          sync.Mutex // guards clients
 	clients     *topList
+	learning    sync.Mutex // guards prices and the change of what llm knows
+	prices      map[string]Price
 }
 
 // newMetrics registers the metrics and makes every label set that is known
 // beforehand, so that rate() sees the first request.
-func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, prices map[llm.Target]Price) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, prices map[string]Price) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hancock_requests_total",
@@ -85,6 +88,7 @@ func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, pric
 			Help: "Label values outside of their set, which were counted as other or invalid, by label.",
 		}, []string{"label"}),
 		routes:  make(map[string]route),
+		backend: backend,
 		clients: newTopList(topClients, refusedOften),
 	}
 	memory, err := newMemoryGauge()
@@ -98,10 +102,11 @@ func newMetrics(reg prometheus.Registerer, routes []route, backend Backend, pric
 			return nil, err
 		}
 	}
-	if m.llm, err = newLLMMetrics(reg, backend.Targets(), prices); err != nil {
+	if m.llm, err = newLLMMetrics(reg); err != nil {
 		return nil, err
 	}
-	m.initialise(routes, backend)
+	m.initialise(routes)
+	m.learn(prices)
 	return m, nil
 }
 
@@ -116,7 +121,7 @@ func histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
 
 // initialise makes the known label sets. Of the statuses they are those that
 // ordinary traffic brings about.
-func (m *metrics) initialise(routes []route, backend Backend) {
+func (m *metrics) initialise(routes []route) {
 	m.byEndpoint.WithLabelValues(otherValue)
 	m.rateLimited.WithLabelValues(otherValue, otherValue)
 	for _, label := range []string{"endpoint", "method", "mode", "model", "client_id"} {
@@ -135,14 +140,44 @@ func (m *metrics) initialise(routes []route, backend Backend) {
 		}
 		for _, mode := range r.modes {
 			m.byMode.WithLabelValues(mode)
+		}
+	}
+}
+
+// learn creates the label sets of the configured models and sets the prices.
+// Label sets of models that a reload removed remain: requests that began before
+// it are counted there.
+func (m *metrics) learn(prices map[string]Price) {
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	m.prices = prices
+	for _, r := range m.routes {
+		for _, mode := range r.modes {
 			if mode == invalidMode {
 				continue
 			}
-			for _, model := range backend.Models(r.coder) {
+			for _, model := range m.backend.Models(r.coder) {
 				m.model.WithLabelValues(model, mode)
 			}
 		}
 	}
+	m.llm.learn(m.backend.Targets(), prices)
+}
+
+// isKnown reports whether a model has label sets. Between the reload of the
+// backend and that of the agent, the first request to a new model creates them.
+func (m *metrics) isKnown(t llm.Target) bool {
+	if m.llm.known.Load().targets[t] {
+		return true
+	}
+	if !slices.Contains(m.backend.Targets(), t) {
+		return false
+	}
+	m.learning.Lock()
+	prices := m.prices
+	m.learning.Unlock()
+	m.learn(prices)
+	return true
 }
 
 // observe counts one request, which is over.
@@ -191,10 +226,10 @@ func modeOf(r route, o *outcome) string {
 // asked counts one call to a backend. Only answers are timed: failures, which
 // take no time at all or all of it, would hide what a model does.
 func (m *metrics) asked(mode string, at llm.Attempt, requestID string) {
-	if !m.llm.targets[llm.Target{Provider: at.Provider, Model: at.Model}] {
+	if !m.isKnown(llm.Target{Provider: at.Provider, Model: at.Model}) {
 		m.overflowed("model")
 		at.Model = otherValue
-		if !m.llm.providers[at.Provider] {
+		if !m.llm.known.Load().providers[at.Provider] {
 			at.Provider = otherValue
 		}
 	}

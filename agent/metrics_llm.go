@@ -90,13 +90,18 @@ type llmMetrics struct {
 	aborted      *prometheus.CounterVec
 	firstToken   *prometheus.HistogramVec
 	perToken     *prometheus.HistogramVec
-	cost         *prometheus.CounterVec // nil without prices
-	prices       map[llm.Target]Price
-	targets      map[llm.Target]bool
-	providers    map[string]bool
+	cost         *prometheus.CounterVec // without series while there are no prices
+	known        atomic.Pointer[models]
 }
 
-func newLLMMetrics(reg prometheus.Registerer, targets []llm.Target, prices map[llm.Target]Price) (*llmMetrics, error) {
+// models are those with label sets of their own. The maps are immutable.
+type models struct {
+	prices    map[llm.Target]Price
+	targets   map[llm.Target]bool
+	providers map[string]bool
+}
+
+func newLLMMetrics(reg prometheus.Registerer) (*llmMetrics, error) {
 	model := []string{"provider", "model"}
 	m := &llmMetrics{
 		tokens: counters("hancock_llm_tokens_total",
@@ -129,23 +134,19 @@ func newLLMMetrics(reg prometheus.Registerer, targets []llm.Target, prices map[l
 		perToken: prometheus.NewHistogramVec(histogram("hancock_llm_time_per_output_token_seconds",
 			"Time for each token of a stream after the first one, as a mean of the stream.",
 			[]float64{.0025, .005, .01, .025, .05, .075, .1, .15, .25, .5, 1, 5}), model),
-		prices:    prices,
-		targets:   make(map[llm.Target]bool),
-		providers: make(map[string]bool),
+		cost: counters("hancock_llm_cost_total", "What the tokens cost by the price table, in its currency.", model...),
 	}
-	collectors := []prometheus.Collector{
-		m.tokens, m.withoutUsage, m.finished, m.errors, m.retries, m.fallbacks, m.rejected, m.inFlight, m.aborted, m.firstToken, m.perToken,
-	}
-	if len(prices) > 0 {
-		m.cost = counters("hancock_llm_cost_total", "What the tokens cost by the price table, in its currency.", model...)
-		collectors = append(collectors, m.cost)
-	}
-	for _, c := range collectors {
+	for _, c := range []prometheus.Collector{
+		m.tokens, m.withoutUsage, m.finished, m.errors, m.retries, m.fallbacks, m.rejected, m.inFlight, m.aborted, m.firstToken, m.perToken, m.cost,
+	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
-	m.initialise(targets)
+	for _, by := range []string{abortedByClient, abortedByBackend, abortedByShutdown} {
+		m.aborted.WithLabelValues(by)
+	}
+	m.known.Store(&models{})
 	return m, nil
 }
 
@@ -153,14 +154,20 @@ func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }
 
-// initialise makes all label sets but those of `other`, which no backend of
-// ours brings about.
-func (m *llmMetrics) initialise(targets []llm.Target) {
-	for _, by := range []string{abortedByClient, abortedByBackend, abortedByShutdown} {
-		m.aborted.WithLabelValues(by)
+// learn creates all label sets of the targets but those of `other`, which no
+// backend of ours brings about, and sets the prices of all targets since the
+// start. It must not be called concurrently.
+func (m *llmMetrics) learn(targets []llm.Target, prices map[string]Price) {
+	known := &models{targets: make(map[llm.Target]bool), providers: make(map[string]bool)}
+	maps.Copy(known.targets, m.known.Load().targets)
+	for _, t := range targets {
+		known.targets[t] = true
+	}
+	known.prices, _ = pricesOf(slices.Collect(maps.Keys(known.targets)), prices)
+	for t := range known.targets {
+		known.providers[t.Provider] = true
 	}
 	for _, t := range targets {
-		m.targets[t], m.providers[t.Provider] = true, true
 		m.tokens.WithLabelValues(t.Provider, t.Model, inputTokens)
 		m.tokens.WithLabelValues(t.Provider, t.Model, outputTokens)
 		m.withoutUsage.WithLabelValues(t.Provider, t.Model)
@@ -169,11 +176,11 @@ func (m *llmMetrics) initialise(targets []llm.Target) {
 		for _, reason := range llm.Finishes() {
 			m.finished.WithLabelValues(t.Provider, t.Model, string(reason))
 		}
-		if _, ok := m.prices[t]; ok {
+		if _, ok := known.prices[t]; ok {
 			m.cost.WithLabelValues(t.Provider, t.Model)
 		}
 	}
-	for provider := range m.providers {
+	for provider := range known.providers {
 		for _, kind := range llm.Kinds() {
 			m.errors.WithLabelValues(provider, string(kind))
 		}
@@ -183,6 +190,7 @@ func (m *llmMetrics) initialise(targets []llm.Target) {
 			m.retries.WithLabelValues(chosen.Provider, string(kind))
 		}
 	}
+	m.known.Store(known)
 }
 
 // asked counts one call to a backend that is one of the targets.
@@ -218,7 +226,7 @@ func (m *llmMetrics) used(at llm.Attempt, id prometheus.Labels) {
 	if at.Err == nil && at.FirstToken > 0 && out > 1 {
 		observeWithID(m.perToken.WithLabelValues(at.Provider, at.Model), (at.Duration-at.FirstToken).Seconds()/(out-1), id)
 	}
-	if p, ok := m.prices[llm.Target{Provider: at.Provider, Model: at.Model}]; ok {
+	if p, ok := m.known.Load().prices[llm.Target{Provider: at.Provider, Model: at.Model}]; ok {
 		addWithID(m.cost.WithLabelValues(at.Provider, at.Model), (in*p.Input+out*p.Output)/1e6, id)
 	}
 }

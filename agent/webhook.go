@@ -27,7 +27,8 @@ func (a *Agent) webhook(t task) echo.HandlerFunc {
 		outcome := eventRefused
 		defer func() { a.webhookMetrics.event(outcome) }()
 
-		sum, err := a.claimedSignature(c.Request())
+		secret := a.now.Load().opts.WebhookSecret
+		sum, err := claimedSignature(c.Request(), secret)
 		if err != nil {
 			return a.signatureInvalid(ctx, err)
 		}
@@ -35,7 +36,7 @@ func (a *Agent) webhook(t task) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		if secret := a.opts.WebhookSecret; secret != "" && !hmac.Equal(sum, signature(secret, body)) {
+		if secret != "" && !hmac.Equal(sum, signature(secret, body)) {
 			return a.signatureInvalid(ctx, errSignatureWrong)
 		}
 		in, err := a.understand(c, t, body)
@@ -84,8 +85,8 @@ var (
 
 // claimedSignature is what the request's header claims, before the body is
 // read; nil where no secret is set.
-func (a *Agent) claimedSignature(r *http.Request) ([]byte, error) {
-	if a.opts.WebhookSecret == "" {
+func claimedSignature(r *http.Request, secret string) ([]byte, error) {
+	if secret == "" {
 		return nil, nil
 	}
 	values := r.Header.Values(signatureHeader)

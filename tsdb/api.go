@@ -4,18 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/route"
-	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/util/httputil"
+	"github.com/prometheus/prometheus/util/notifications"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
 )
 
@@ -39,9 +42,8 @@ type APIOptions struct {
 	Flags map[string]string
 	// Build is shown at /status/buildinfo.
 	Build v1.PrometheusVersion
-	// Reloaded is asked for what is not as it was at the start: the Prometheus section, nil without one, of which rules
-	// and Alertmanagers are shown, whether the last reading of the configuration succeeded, and when one last did.
-	Reloaded func() (section *config.Config, success bool, at time.Time)
+	// Reloaded is asked whether the last reading of the configuration succeeded, and when one last did.
+	Reloaded func() (success bool, at time.Time)
 	// EnableAdmin allows deletion and snapshots, EnableRemoteWrite and EnableOTLP the receivers of samples. What is
 	// not enabled is refused as Prometheus refuses it.
 	EnableAdmin, EnableRemoteWrite, EnableOTLP bool
@@ -53,17 +55,35 @@ type APIOptions struct {
 
 // API is Prometheus' HTTP API, whole, for the path /api/v1/. It is built when it is first asked, or by Warm.
 type API struct {
-	db   *DB
-	opts APIOptions
+	db      *DB
+	notices *notifications.Notifications
+	metrics swapped
+	current atomic.Pointer[builtAPI]
+	mtx     sync.Mutex // Held while metrics and current change.
+}
 
-	once sync.Once
-	root http.Handler
-	doc  openAPI
+// builtAPI is an API by certain options. Requests under way end on the one that they began with.
+type builtAPI struct {
+	opts APIOptions
+	// lookback is the one of the storage's settings that is built in.
+	lookback time.Duration
+	once     sync.Once
+	root     http.Handler
+	doc      openAPI
 }
 
 // NewAPI returns the API over db. It costs nothing until its first use. Only one API of a DB can be used: it
 // registers metrics.
 func (db *DB) NewAPI(o APIOptions) *API {
+	a := &API{db: db, notices: notifications.NewNotifications(maxSubscribers, db.registry)}
+	db.registry.MustRegister(&a.metrics)
+	a.Reload(o)
+	return a
+}
+
+// Reload takes other options, after the storage has taken its own. Without a difference it does nothing.
+func (a *API) Reload(o APIOptions) {
+	db := a.db
 	if o.Alertmanagers == nil {
 		o.Alertmanagers = noAlertmanagers{}
 	}
@@ -71,7 +91,7 @@ func (db *DB) NewAPI(o APIOptions) *API {
 		o.Rules = noRules{}
 	}
 	if o.Reloaded == nil {
-		o.Reloaded = func() (*config.Config, bool, time.Time) { return db.cfg, true, db.opened }
+		o.Reloaded = func() (bool, time.Time) { return true, db.opened }
 	}
 	if o.ExternalURL == nil {
 		o.ExternalURL = &url.URL{Scheme: "http", Host: o.ListenAddress}
@@ -79,21 +99,35 @@ func (db *DB) NewAPI(o APIOptions) *API {
 	if o.MaxBodyBytes == 0 {
 		o.MaxBodyBytes = defaultMaxBody
 	}
-	a := &API{db: db, opts: o}
-	a.doc.options = v1.OpenAPIOptions{ExternalURL: o.ExternalURL.String(), Version: o.Build.Version}
-	return a
+	a.mtx.Lock()
+	defer a.mtx.Unlock()
+	next := &builtAPI{opts: o, lookback: db.now.Load().opts.QueryLookback}
+	if before := a.current.Load(); before != nil && before.same(next) {
+		return
+	}
+	next.doc.options = v1.OpenAPIOptions{ExternalURL: o.ExternalURL.String(), Version: o.Build.Version}
+	a.current.Store(next)
+}
+
+// same reports whether the other one would be built alike. What is asked while it answers is the same for all.
+func (b *builtAPI) same(other *builtAPI) bool {
+	x, y := b.opts, other.opts
+	return b.lookback == other.lookback && x.ExternalURL.String() == y.ExternalURL.String() && x.ListenAddress == y.ListenAddress &&
+		maps.Equal(x.Flags, y.Flags) && x.Build == y.Build && x.MaxBodyBytes == y.MaxBodyBytes &&
+		x.EnableAdmin == y.EnableAdmin && x.EnableRemoteWrite == y.EnableRemoteWrite && x.EnableOTLP == y.EnableOTLP
 }
 
 // Warm builds the API now, so that the first request does not wait for it, and gives the memory that building took
 // back to the system. It takes some tenths of a second of one core and is safe to call beside requests.
 func (a *API) Warm() {
-	a.handler()
+	a.handler(a.current.Load())
 	debug.FreeOSMemory()
 }
 
 // ServeHTTP answers requests for paths below /api/v1/. Requests end with an error when the storage closes.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if a.opts.Ready != nil && !a.opts.Ready() {
+	now := a.current.Load()
+	if now.opts.Ready != nil && !now.opts.Ready() {
 		writeError(w, http.StatusServiceUnavailable, "unavailable", "not ready")
 		return
 	}
@@ -103,27 +137,32 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	if r.ContentLength > a.opts.MaxBodyBytes {
+	if r.ContentLength > now.opts.MaxBodyBytes {
 		writeError(w, http.StatusRequestEntityTooLarge, "bad_data",
-			fmt.Sprintf("request body of %d bytes is larger than %d", r.ContentLength, a.opts.MaxBodyBytes))
+			fmt.Sprintf("request body of %d bytes is larger than %d", r.ContentLength, now.opts.MaxBodyBytes))
 		return
 	}
 	r = r.WithContext(httputil.ContextWithPath(ctx, r.URL.Path))
-	r.Body = http.MaxBytesReader(w, r.Body, a.opts.MaxBodyBytes)
+	r.Body = http.MaxBytesReader(w, r.Body, now.opts.MaxBodyBytes)
 	if r.URL.Path == apiPrefix+"/openapi.yaml" && r.Method == http.MethodGet {
-		a.doc.ServeHTTP(w, r)
+		now.doc.ServeHTTP(w, r)
 		return
 	}
-	a.handler().ServeHTTP(w, r)
+	a.handler(now).ServeHTTP(w, r)
 }
 
-func (a *API) handler() http.Handler {
-	a.once.Do(func() {
-		router := route.New()
-		a.db.newV1(a.opts).Register(router)
-		a.root = http.StripPrefix(apiPrefix, router)
+func (a *API) handler(b *builtAPI) http.Handler {
+	b.once.Do(func() {
+		router, own := route.New(), prometheus.NewRegistry()
+		a.db.newV1(b.opts, a.notices, own).Register(router)
+		a.mtx.Lock()
+		defer a.mtx.Unlock()
+		if a.current.Load() == b {
+			a.metrics.use(own)
+		}
+		b.root = http.StripPrefix(apiPrefix, router)
 	})
-	return a.root
+	return b.root
 }
 
 // openAPI is the description of the API. Only who asks for it pays for it: building it is most of what building

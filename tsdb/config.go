@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -101,6 +102,36 @@ func storageConfig(o Options, given config.StorageConfig) config.StorageConfig {
 	tsdbConfig.Retention = &retention
 	out.TSDBConfig = &tsdbConfig
 	return out
+}
+
+// settings are made from options; a reload replaces them as a whole.
+type settings struct {
+	opts Options
+	// cfg is the effective configuration. It holds the jobs of scrape_config_files, so that the checked jobs are applied.
+	cfg *config.Config
+	// shown is what the API shows of it.
+	shown config.Config
+}
+
+// newSettings checks everything that can be checked without changing anything that runs.
+func newSettings(o Options) (*settings, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("tsdb options: %w", err)
+	}
+	written, err := effectiveConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	cfg := *written
+	if cfg.ScrapeConfigs, err = written.GetScrapeConfigs(); err != nil {
+		return nil, fmt.Errorf("scrape configuration: %w", err)
+	}
+	cfg.ScrapeConfigFiles = nil
+	// Without a value the storage would keep the one of the start.
+	stored := *cfg.StorageConfig.TSDBConfig
+	stored.ChunkEncoding.Floats = cmp.Or(stored.ChunkEncoding.Floats, config.FloatChunkEncodingXOR)
+	cfg.StorageConfig.TSDBConfig = &stored
+	return &settings{opts: o, cfg: &cfg, shown: maskedConfig(written)}, nil
 }
 
 // evaluationInterval is the step of a subquery that names none.

@@ -46,7 +46,7 @@ func (db *DB) Appendable() storage.Appendable { return db.fanout }
 // QueryFunc evaluates an instant query over local and remote storage, within the limits of the options. After Close
 // it fails.
 func (db *DB) QueryFunc() rules.QueryFunc {
-	query := rules.EngineQueryFunc(db.engine, db.fanout)
+	query := rules.EngineQueryFunc(&db.engine, db.fanout)
 	return func(ctx context.Context, q string, t time.Time) (promql.Vector, error) {
 		ctx, leave, err := db.inflight.enter(ctx)
 		if err != nil {
@@ -57,8 +57,8 @@ func (db *DB) QueryFunc() rules.QueryFunc {
 	}
 }
 
-// Engine evaluates queries within the bounds of the options. Who uses it has to have ended before Close.
-func (db *DB) Engine() promql.QueryEngine { return db.engine }
+// Engine evaluates queries within the bounds of the options in effect. Queries must have ended before Close.
+func (db *DB) Engine() promql.QueryEngine { return &db.engine }
 
 // Oldest is the time of the first sample that is stored; zero when there is none.
 func (db *DB) Oldest() (time.Time, error) {

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
@@ -25,18 +25,18 @@ import (
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/prometheus/prometheus/util/features"
-	"github.com/prometheus/prometheus/util/logging"
 )
 
 // DB is the store, the scraping and the query engine. Its methods are safe for concurrent use.
 type DB struct {
-	opts     Options
-	cfg      *config.Config
-	logger   *slog.Logger
-	registry *prometheus.Registry
-	features features.Collector
-	parser   parser.Parser
-	opened   time.Time
+	// now is what a reload replaces, reloading serialises that.
+	now       atomic.Pointer[settings]
+	reloading sync.Mutex
+	logger    *slog.Logger
+	registry  *prometheus.Registry
+	features  features.Collector
+	parser    parser.Parser
+	opened    time.Time
 	// unwatched is what Gap returns.
 	unwatched time.Duration
 
@@ -45,10 +45,11 @@ type DB struct {
 	local    *promtsdb.DB
 	remote   *remote.Storage
 	fanout   storage.Storage
-	engine   *promql.Engine
+	engine   engine
 	scraped  *observedAppendable
 	manager  *scrape.Manager
 	scraping scraping
+	discover discoverer
 	self     *selfServer
 
 	inflight inflight
@@ -64,23 +65,20 @@ type DB struct {
 // A folder that cannot be written or that another process has open is an error of one line. A write-ahead log
 // whose end was torn off by a crash is repaired and loses what was torn off.
 func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.Logger) (_ *DB, err error) {
-	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("tsdb options: %w", err)
-	}
-	cfg, err := effectiveConfig(o)
+	now, err := newSettings(o)
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{
-		opts:     o,
-		cfg:      cfg,
 		logger:   logger,
 		registry: reg,
 		features: features.NewRegistry(),
 		parser:   parser.NewParser(parser.Options{ExperimentalDurationExpr: true}),
 		opened:   time.Now(),
 		stats:    promtsdb.NewDBStats(),
+		discover: newDiscoverer(),
 	}
+	db.now.Store(now)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
@@ -92,14 +90,18 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 	if err := db.openStorage(); err != nil {
 		return nil, err
 	}
-	if err := db.openEngine(); err != nil {
+	db.parser.RegisterFeatures(db.features)
+	db.registry.MustRegister(&db.engine.metrics)
+	log, err := openQueryLog(now.cfg)
+	if err != nil {
 		return nil, err
 	}
+	db.useEngine(now, log)
 	if err := db.openScraping(self); err != nil {
 		return nil, err
 	}
 	// This starts the sending, which asks the scrape manager for metadata: not before there is one.
-	if err := db.remote.ApplyConfig(db.cfg); err != nil {
+	if err := db.remote.ApplyConfig(now.cfg); err != nil {
 		return nil, fmt.Errorf("remote storage: %w", err)
 	}
 	db.logOpened()
@@ -110,11 +112,11 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 func (db *DB) logOpened() {
 	db.unwatched = db.measureGap()
 	gap := db.unwatched
-	db.logger.Info("storage opened", "path", db.opts.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
+	db.logger.Info("storage opened", "path", db.now.Load().opts.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
 		"blocks", len(db.local.Blocks()), "series", db.local.Head().NumSeries(), "gap_seconds", max(0, gap.Seconds()))
 	if gap < -time.Minute {
 		db.logger.Warn("stored samples are ahead of the clock: new ones are refused until it has caught up; "+
-			"if the clock is right now, move the data folder away", "path", db.opts.Path, "ahead_seconds", -gap.Seconds())
+			"if the clock is right now, move the data folder away", "path", db.now.Load().opts.Path, "ahead_seconds", -gap.Seconds())
 	}
 }
 
@@ -135,7 +137,8 @@ func lockFolder(path string) (fileutil.Releaser, error) {
 }
 
 func (db *DB) openStorage() error {
-	ts := db.cfg.StorageConfig.TSDBConfig
+	opts, cfg := db.now.Load().opts, db.now.Load().cfg
+	ts := cfg.StorageConfig.TSDBConfig
 	o := promtsdb.DefaultOptions()
 	o.NoLockfile = true // Ours is held already, with a message that says what is wrong.
 	o.RetentionDuration = time.Duration(ts.Retention.Time).Milliseconds()
@@ -149,7 +152,7 @@ func (db *DB) openStorage() error {
 	}
 	o.WALCompression = compression.Snappy
 	o.EnableExemplarStorage = true
-	o.MaxExemplars = db.cfg.StorageConfig.ExemplarsConfig.MaxExemplars
+	o.MaxExemplars = cfg.StorageConfig.ExemplarsConfig.MaxExemplars
 	// A process that watches itself has some thousand series: small stripes and buffers save megabytes.
 	o.StripeSize = 1024
 	o.HeadChunksWriteBufferSize = chunks.MinWriteBufferSize
@@ -157,43 +160,17 @@ func (db *DB) openStorage() error {
 	o.FeatureRegistry = db.features
 
 	var err error
-	db.local, err = promtsdb.Open(db.opts.Path, db.logger, db.registry, o, db.stats)
+	db.local, err = promtsdb.Open(opts.Path, db.logger, db.registry, o, db.stats)
 	if err != nil {
-		return fmt.Errorf("opening storage in %s: %w", db.opts.Path, err)
+		return fmt.Errorf("opening storage in %s: %w", opts.Path, err)
 	}
 	db.registerMetrics()
 	// Queues are flushed one after the other.
-	flush := db.opts.FlushTimeout / time.Duration(max(1, len(db.cfg.RemoteWriteConfigs)))
+	flush := opts.FlushTimeout / time.Duration(max(1, len(cfg.RemoteWriteConfigs)))
 	db.remote = remote.NewStorage(db.logger, db.registry, db.startTime,
-		db.opts.Path, flush, readyManager{db}, false)
-	db.fanout = storage.NewFanout(db.logger, newRoomy(db.local, db.opts), db.remote)
+		opts.Path, flush, readyManager{db}, false)
+	db.fanout = storage.NewFanout(db.logger, newRoomy(db.local, opts), db.remote)
 	db.local.SetWriteNotified(db.remote)
-	return nil
-}
-
-func (db *DB) openEngine() error {
-	step := evaluationInterval(db.cfg).Milliseconds()
-	db.parser.RegisterFeatures(db.features)
-	db.engine = promql.NewEngine(promql.EngineOpts{
-		Logger:                   db.logger,
-		Reg:                      db.registry,
-		MaxSamples:               db.opts.QueryMaxSamples,
-		Timeout:                  db.opts.QueryTimeout,
-		ActiveQueryTracker:       newQuerySlots(db.opts.QueryConcurrency),
-		LookbackDelta:            db.opts.QueryLookback,
-		NoStepSubqueryIntervalFn: func(int64) int64 { return step },
-		EnableAtModifier:         true,
-		EnableNegativeOffset:     true,
-		FeatureRegistry:          db.features,
-		Parser:                   db.parser,
-	})
-	if file := db.cfg.GlobalConfig.QueryLogFile; file != "" {
-		queries, err := logging.NewJSONFileLogger(file)
-		if err != nil {
-			return fmt.Errorf("query log: %w", err)
-		}
-		db.engine.SetQueryLogger(queries)
-	}
 	return nil
 }
 
@@ -233,7 +210,8 @@ func (db *DB) Close() error {
 
 func (db *DB) closeAll() error {
 	db.scraping.stop()
-	left, empty := db.inflight.close(db.opts.DrainTimeout)
+	opts := db.now.Load().opts
+	left, empty := db.inflight.close(opts.DrainTimeout)
 	if left == 0 {
 		return db.closeStorage()
 	}
@@ -245,7 +223,7 @@ func (db *DB) closeAll() error {
 	}()
 	return fmt.Errorf("closing storage: queries that do not end within %s of being cancelled: %d; "+
 		"what is stored is safe, and %s stays locked until they end or the process does",
-		db.opts.DrainTimeout, left, db.opts.Path)
+		opts.DrainTimeout, left, opts.Path)
 }
 
 // closeStorage closes what Open has opened, when nobody uses it any more.
@@ -256,11 +234,9 @@ func (db *DB) closeStorage() error {
 	}
 	if db.remote != nil {
 		db.settleRemote()
-		errs = append(errs, db.remote.Close())
+		errs = append(errs, db.closeRemote())
 	}
-	if db.engine != nil {
-		db.engine.SetQueryLogger(nil) // This closes its file.
-	}
+	errs = append(errs, db.engine.close())
 	if db.local != nil {
 		errs = append(errs, db.local.Close())
 	}

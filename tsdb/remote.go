@@ -1,6 +1,9 @@
 package tsdb
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 const (
 	// settleStep and settleSteps are how long nothing more must be read from the log for its readers to count as
@@ -8,6 +11,8 @@ const (
 	settleStep  = 10 * time.Millisecond
 	settleSteps = 5
 	settleWait  = time.Second
+	// flushSlack is what queues take to end beyond the time that they get for sending.
+	flushSlack = time.Second
 )
 
 // settleRemote lets remote_write read the end of the write-ahead log: its readers follow it in the background, and
@@ -15,7 +20,7 @@ const (
 // many records they have read. They are woken up again and again: a wake-up that comes while a reader still reads is
 // lost, and without one it looks into the log only every 15 seconds.
 func (db *DB) settleRemote() {
-	if len(db.cfg.RemoteWriteConfigs) == 0 {
+	if len(db.now.Load().cfg.RemoteWriteConfigs) == 0 {
 		return
 	}
 	ticker := time.NewTicker(settleStep)
@@ -34,6 +39,22 @@ func (db *DB) settleRemote() {
 		} else {
 			same = 0
 		}
+	}
+}
+
+// closeRemote stops remote_write, which has FlushTimeout to send queued samples. Each queue has a timeout from startup;
+// FlushTimeout in effect bounds all of them together.
+func (db *DB) closeRemote() error {
+	closed := make(chan error, 1)
+	go func() { closed <- db.remote.Close() }()
+	flush := db.now.Load().opts.FlushTimeout
+	timeout := time.NewTimer(flush + flushSlack)
+	defer timeout.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-timeout.C:
+		return fmt.Errorf("remote_write: not all queued samples were sent within %s", flush)
 	}
 }
 

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"sync"
 	"time"
 
 	config_util "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/util/logging"
@@ -67,14 +65,14 @@ func (s *scraping) stop() {
 
 func (db *DB) openScraping(self http.Handler) error {
 	db.self = newSelfServer(self, db.logger)
-	db.scraped = newObservedAppendable(db.fanout, db.opts.Instance)
+	db.scraped = newObservedAppendable(db.fanout, db.now.Load().opts.Instance)
 	var err error
 	db.manager, err = scrape.NewManager(&scrape.Options{
 		// The default spreads scrapes over the interval. This takes our own interval off each target's share, so
 		// that we and all targets of no longer interval are scraped at once, and slower ones are still spread.
-		InitialScrapeOffset:      -db.opts.ScrapeInterval,
+		InitialScrapeOffset:      -db.now.Load().opts.ScrapeInterval,
 		DiscoveryReloadOnStartup: true,
-		DiscoveryReloadInterval:  db.reloadInterval(),
+		DiscoveryReloadInterval:  discoveryInterval, // Also while there is nothing to discover: a reload may bring it.
 		HTTPClientOptions:        []config_util.HTTPClientOption{config_util.WithDialContextFunc(db.self.Dial)},
 		FeatureRegistry:          db.features,
 	}, db.logger, logging.NewJSONFileLogger, nil, db.scraped, db.registry)
@@ -82,14 +80,6 @@ func (db *DB) openScraping(self http.Handler) error {
 		return fmt.Errorf("scrape manager: %w", err)
 	}
 	return nil
-}
-
-// reloadInterval is short only where there is something to discover: a ticker is a wakeup.
-func (db *DB) reloadInterval() model.Duration {
-	if len(db.cfg.ScrapeConfigs) == 1 && len(db.cfg.ScrapeConfigFiles) == 0 {
-		return model.Duration(time.Hour)
-	}
-	return discoveryInterval
 }
 
 // Run scrapes until ctx ends or the DB is closed: this process at once and then at its interval, and the jobs of
@@ -104,19 +94,14 @@ func (db *DB) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	// The manager asks the resolver for the name of this host here, which can take its time: not in Open.
-	if err := db.manager.ApplyConfig(db.cfg); err != nil {
-		return fmt.Errorf("applying scrape configuration: %w", err)
-	}
-	discovered, wait, err := db.discover(ctx)
-	if err != nil {
+	if err := db.beginScraping(ctx); err != nil {
 		return err
 	}
-	defer wait()
+	defer db.discover.wait()
 
 	sets := make(chan targetSets)
 	var running sync.WaitGroup
-	running.Go(func() { relayTargets(ctx, db.ownTargets(), discovered, sets) })
+	running.Go(func() { relayTargets(ctx, db.ownTargets(), db.discover.found, sets) })
 	managed := make(chan error, 1)
 	running.Go(func() { managed <- db.manager.Run(sets) })
 
@@ -132,6 +117,19 @@ func (db *DB) Run(ctx context.Context) error {
 	return nil
 }
 
+// beginScraping lets the jobs of the configuration begin, and those of reloads from then on.
+func (db *DB) beginScraping(ctx context.Context) error {
+	db.reloading.Lock()
+	defer db.reloading.Unlock()
+	cfg := db.now.Load().cfg
+	// The manager asks the resolver for the name of this host here, which can take its time: not in Open.
+	if err := db.manager.ApplyConfig(cfg); err != nil {
+		return fmt.Errorf("applying scrape configuration: %w", err)
+	}
+	db.discover.begin(ctx)
+	return db.applyDiscovery(cfg)
+}
+
 // stopScraping stops the manager and marks what it scraped as ended.
 func (db *DB) stopScraping() {
 	// The manager starts loops in a goroutine that its Stop does not wait for. Once we were scraped that is over.
@@ -141,7 +139,7 @@ func (db *DB) stopScraping() {
 	case <-db.scraped.first:
 	case <-timeout.C:
 	}
-	targets := db.activeTargets()
+	targets := db.activeTargets(func(string) bool { return true })
 	db.manager.Stop()
 	db.scraped.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), staleWait)
@@ -154,61 +152,5 @@ func (db *DB) stopScraping() {
 // ownTargets is the target set of our own job. It goes to the manager past discovery, which thinks for 100 ms
 // before it says the first word.
 func (db *DB) ownTargets() targetSets {
-	return targetSets{JobName: {selfGroup(db.opts)}}
-}
-
-// discover starts the discovery of the other jobs' targets, if there are other jobs. wait returns when it has
-// ended, which it does with ctx.
-func (db *DB) discover(ctx context.Context) (_ <-chan targetSets, wait func(), err error) {
-	jobs, err := db.cfg.GetScrapeConfigs()
-	if err != nil {
-		return nil, nil, fmt.Errorf("scrape configuration: %w", err)
-	}
-	found := make(map[string]discovery.Configs, len(jobs))
-	for _, job := range jobs {
-		if job.JobName != JobName {
-			found[job.JobName] = job.ServiceDiscoveryConfigs
-		}
-	}
-	if len(found) == 0 {
-		return nil, func() {}, nil
-	}
-	metrics, err := discovery.CreateAndRegisterSDMetrics(db.registry)
-	if err != nil {
-		return nil, nil, fmt.Errorf("service discovery metrics: %w", err)
-	}
-	manager := discovery.NewManager(ctx, db.logger, db.registry, metrics,
-		discovery.Name("scrape"), discovery.FeatureRegistry(db.features))
-	if manager == nil {
-		return nil, nil, errors.New("service discovery could not be set up")
-	}
-	if err := manager.ApplyConfig(found); err != nil {
-		return nil, nil, fmt.Errorf("service discovery: %w", err)
-	}
-	var running sync.WaitGroup
-	running.Go(func() { _ = manager.Run() }) // It returns nothing but the error of ctx.
-	return manager.SyncCh(), running.Wait, nil
-}
-
-// relayTargets sends own at once and from then on each discovered set with own added, until ctx ends.
-func relayTargets(ctx context.Context, own targetSets, discovered <-chan targetSets, to chan<- targetSets) {
-	to <- own
-	var next targetSets
-	var out chan<- targetSets // nil while there is nothing to send.
-	for {
-		select {
-		case out <- next:
-			out = nil
-		case sets, ok := <-discovered:
-			if !ok {
-				discovered = nil
-				continue
-			}
-			next, out = make(targetSets, len(sets)+len(own)), to
-			maps.Copy(next, sets)
-			maps.Copy(next, own)
-		case <-ctx.Done():
-			return
-		}
-	}
+	return targetSets{JobName: {selfGroup(db.now.Load().opts)}}
 }

@@ -18,11 +18,14 @@ import (
 // with the scraping: pending alerts are restored from them at the next start.
 const ruleSeries = "ALERTS|ALERTS_FOR_STATE"
 
-// activeTargets are the labels of what is being scraped.
-func (db *DB) activeTargets() []labels.Labels {
+// activeTargets are the labels of what is being scraped for the jobs that are wanted.
+func (db *DB) activeTargets(wanted func(job string) bool) []labels.Labels {
 	var all []labels.Labels
 	b := labels.NewBuilder(labels.EmptyLabels())
-	for _, targets := range db.manager.TargetsActive() {
+	for job, targets := range db.manager.TargetsActive() {
+		if !wanted(job) {
+			continue
+		}
 		for _, t := range targets {
 			all = append(all, t.Labels(b))
 		}
@@ -33,7 +36,7 @@ func (db *DB) activeTargets() []labels.Labels {
 // markStale ends each series of targets that has not ended yet. Prometheus leaves that out when it stops, and the
 // last values then stay in its answers for five minutes more.
 func (db *DB) markStale(ctx context.Context, targets []labels.Labels, at time.Time) (err error) {
-	q, err := db.local.Querier(at.Add(-db.opts.QueryLookback).UnixMilli(), at.UnixMilli())
+	q, err := db.local.Querier(at.Add(-db.now.Load().opts.QueryLookback).UnixMilli(), at.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("querying for series to end: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
@@ -29,41 +30,33 @@ const (
 	maxSubscribers        = 16
 )
 
-// newV1 makes Prometheus' API. This is the only place that knows the arguments of its constructor.
-func (db *DB) newV1(o APIOptions) *v1.API {
+// newV1 makes Prometheus' API, whose own metrics go to reg. This is the only place that knows the arguments of its
+// constructor.
+func (db *DB) newV1(o APIOptions, notices *notifications.Notifications, reg prometheus.Registerer) *v1.API {
 	var appendable storage.Appendable
 	var appendableV2 storage.AppendableV2
 	if o.EnableRemoteWrite || o.EnableOTLP {
 		appendable, appendableV2 = db.fanout, db.fanout
 	}
-	shown := maskedConfig(db.cfg)
 	build := o.Build
 	if build.GoVersion == "" {
 		build.GoVersion = runtime.Version()
 	}
-	notices := notifications.NewNotifications(maxSubscribers, db.registry)
 	db.features.Set(features.API, "admin", o.EnableAdmin)
 	db.features.Set(features.API, "remote_write_receiver", o.EnableRemoteWrite)
 	db.features.Set(features.API, "otlp_write_receiver", o.EnableOTLP)
 
 	return v1.NewAPI(
-		db.engine, db.fanout, appendable, appendableV2, db.local,
+		&db.engine, db.fanout, appendable, appendableV2, db.local,
 		retriever[v1.ScrapePoolsRetriever](db.manager),
 		retriever[v1.TargetRetriever](db.manager),
 		retriever(o.Alertmanagers),
-		func() config.Config {
-			now := shown
-			now.RuleFiles, now.AlertingConfig = nil, config.AlertingConfig{}
-			if section, _, _ := o.Reloaded(); section != nil {
-				now.RuleFiles, now.AlertingConfig = section.RuleFiles, section.AlertingConfig
-			}
-			return now
-		},
+		func() config.Config { return db.now.Load().shown },
 		maskedFlags(o.Flags),
 		v1.GlobalURLOptions{ListenAddress: o.ListenAddress, Host: o.ExternalURL.Host, Scheme: o.ExternalURL.Scheme},
 		func(h http.HandlerFunc) http.HandlerFunc { return h }, // API.ServeHTTP has asked already.
 		adminStats{db},
-		db.opts.Path,
+		db.now.Load().opts.Path,
 		o.EnableAdmin,
 		false, 0, // No search API, and no cap on what it would return.
 		db.logger,
@@ -74,13 +67,13 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 		func() (v1.RuntimeInfo, error) { return db.runtimeInfo(o) },
 		&build,
 		notices.Get, notices.Sub,
-		db.registry, db.registry,
+		db.registry, reg,
 		nil, // Statistics of a query in the default form.
 		o.EnableRemoteWrite,
 		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType},
 		o.EnableOTLP, false, false, // OTLP deltas are refused.
 		false, // No zero samples at start timestamps.
-		db.opts.QueryLookback,
+		db.now.Load().opts.QueryLookback,
 		false, false, // No type and unit labels, no metadata in the write-ahead log.
 		nil,
 		db.features,
@@ -92,7 +85,7 @@ func (db *DB) newV1(o APIOptions) *v1.API {
 
 // runtimeInfo is what /status/runtimeinfo shows.
 func (db *DB) runtimeInfo(o APIOptions) (v1.RuntimeInfo, error) {
-	_, success, at := o.Reloaded()
+	success, at := o.Reloaded()
 	info := v1.RuntimeInfo{
 		StartTime:           db.opened.UTC(),
 		ServerTime:          time.Now().UTC(),
@@ -103,7 +96,7 @@ func (db *DB) runtimeInfo(o APIOptions) (v1.RuntimeInfo, error) {
 		GOMEMLIMIT:          debug.SetMemoryLimit(-1),
 		GOGC:                os.Getenv("GOGC"),
 		GODEBUG:             os.Getenv("GODEBUG"),
-		StorageRetention:    retentionText(db.cfg.StorageConfig.TSDBConfig.Retention),
+		StorageRetention:    retentionText(db.now.Load().cfg.StorageConfig.TSDBConfig.Retention),
 	}
 	var err error
 	if info.CWD, err = os.Getwd(); err != nil {

@@ -29,37 +29,68 @@ func securityHeaders() echo.MiddlewareFunc {
 	}
 }
 
+// check returns the error of a refused request, or nil.
+type check func(echo.Context) error
+
+// pass accepts every request.
+func pass(echo.Context) error { return nil }
+
+// settings are the options and the checks made from them; a reload replaces them as a whole.
+type settings struct {
+	opts              Options
+	host, origin, key check
+}
+
+func newSettings(opts Options) *settings {
+	return &settings{opts: opts, host: hostCheck(opts), origin: sameOrigin(opts.ExternalURL), key: authenticate(opts)}
+}
+
+// guard checks requests by the settings in effect.
+func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		now := s.now.Load()
+		if err := now.host(c); err != nil {
+			return err
+		}
+		if err := now.origin(c); err != nil {
+			return err
+		}
+		if err := now.key(c); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
 // hostCheck refuses requests whose Host header names another site. Without a
 // key and on loopback only, that header is all that tells a page on the web
 // whose name was made to point at 127.0.0.1 (DNS rebinding) from the user.
-func hostCheck(opts Options) echo.MiddlewareFunc {
+func hostCheck(opts Options) check {
 	listen, _, _ := net.SplitHostPort(opts.ListenAddress)
 	if opts.APIKey != "" || !isLoopback(listen) {
-		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
+		return pass
 	}
 	allowed := map[string]bool{listen: true}
 	if opts.ExternalURL != nil {
 		allowed[strings.ToLower(opts.ExternalURL.Hostname())] = true
 	}
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			host := c.Request().Host
-			if h, _, err := net.SplitHostPort(host); err == nil {
-				host = h
-			}
-			host = strings.ToLower(strings.Trim(host, "[]"))
-			if !allowed[host] && !isLoopback(host) {
-				return echo.NewHTTPError(http.StatusForbidden, fmt.Sprintf(
-					"host %q is not the name of this server: set web.external_url to the address that people use", host))
-			}
-			return next(c)
+	return func(c echo.Context) error {
+		host := c.Request().Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
 		}
+		host = strings.ToLower(strings.Trim(host, "[]"))
+		if !allowed[host] && !isLoopback(host) {
+			return echo.NewHTTPError(http.StatusForbidden, fmt.Sprintf(
+				"host %q is not the name of this server: set web.external_url to the address that people use", host))
+		}
+		return nil
 	}
 }
 
 // sameOrigin refuses requests that change something and come from a page of
 // another origin.
-func sameOrigin(external *url.URL) echo.MiddlewareFunc {
+func sameOrigin(external *url.URL) check {
 	protection := http.NewCrossOriginProtection()
 	if external != nil {
 		// Behind a proxy that changes the Host header, our page has this origin.
@@ -67,13 +98,11 @@ func sameOrigin(external *url.URL) echo.MiddlewareFunc {
 			panic("web: external URL was not validated: " + err.Error())
 		}
 	}
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			if err := protection.Check(c.Request()); err != nil {
-				return echo.NewHTTPError(http.StatusForbidden, "refused: the request comes from a page of another origin").SetInternal(err)
-			}
-			return next(c)
+	return func(c echo.Context) error {
+		if err := protection.Check(c.Request()); err != nil {
+			return echo.NewHTTPError(http.StatusForbidden, "refused: the request comes from a page of another origin").SetInternal(err)
 		}
+		return nil
 	}
 }
 
@@ -81,9 +110,9 @@ func sameOrigin(external *url.URL) echo.MiddlewareFunc {
 // by default, /metrics stay open. Clients of /v1 send the key as a bearer
 // token; a browser and Grafana may send it as the password of HTTP basic
 // authentication everywhere else.
-func authenticate(opts Options) echo.MiddlewareFunc {
+func authenticate(opts Options) check {
 	if opts.APIKey == "" {
-		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
+		return pass
 	}
 	open := map[string]bool{
 		"/livez": true, "/readyz": true, "/-/healthy": true, "/-/ready": true, "/health": true,
@@ -95,27 +124,25 @@ func authenticate(opts Options) echo.MiddlewareFunc {
 		got := sha256.Sum256([]byte(key))
 		return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 	}
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			r := c.Request()
-			// Without a route there is nothing to protect, and the answer is 404.
-			if open[r.URL.Path] || c.Path() == "" {
-				return next(c)
-			}
-			if scheme, token, ok := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " "); ok &&
-				strings.EqualFold(scheme, "bearer") && matches(token) {
-				return next(c)
-			}
-			if strings.HasPrefix(r.URL.Path, "/v1/") {
-				c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="Hancock"`)
-				return echo.NewHTTPError(http.StatusUnauthorized, "unauthorized: send the API key as a bearer token")
-			}
-			if _, password, ok := r.BasicAuth(); ok && matches(password) {
-				return next(c)
-			}
-			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Basic realm="Hancock", charset="UTF-8"`)
-			return echo.NewHTTPError(http.StatusUnauthorized,
-				"unauthorized: send the API key as a bearer token or as the password of basic authentication")
+	return func(c echo.Context) error {
+		r := c.Request()
+		// Without a route there is nothing to protect, and the answer is 404.
+		if open[r.URL.Path] || c.Path() == "" {
+			return nil
 		}
+		if scheme, token, ok := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " "); ok &&
+			strings.EqualFold(scheme, "bearer") && matches(token) {
+			return nil
+		}
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="Hancock"`)
+			return echo.NewHTTPError(http.StatusUnauthorized, "unauthorized: send the API key as a bearer token")
+		}
+		if _, password, ok := r.BasicAuth(); ok && matches(password) {
+			return nil
+		}
+		c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Basic realm="Hancock", charset="UTF-8"`)
+		return echo.NewHTTPError(http.StatusUnauthorized,
+			"unauthorized: send the API key as a bearer token or as the password of basic authentication")
 	}
 }

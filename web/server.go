@@ -43,7 +43,8 @@ type Handlers struct {
 
 // Server is the HTTP server. Make it with New.
 type Server struct {
-	opts    Options
+	// now is what a reload replaces.
+	now     atomic.Pointer[settings]
 	echo    *echo.Echo
 	http    *http.Server
 	log     *slog.Logger
@@ -80,7 +81,8 @@ func Listen(ctx context.Context, opts Options) (net.Listener, error) {
 
 // New returns a server with all routes mounted. The options are valid.
 func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) *Server {
-	s := &Server{opts: opts, echo: echo.New(), log: log, goodbye: goodbye}
+	s := &Server{echo: echo.New(), log: log, goodbye: goodbye}
+	s.now.Store(newSettings(opts))
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.requests, s.cutOff = context.WithCancel(context.Background())
 	m := newMetrics(reg)
@@ -102,9 +104,7 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	e.Use(h.Outer...)
 	e.Use(
 		middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}),
-		hostCheck(opts),
-		sameOrigin(opts.ExternalURL),
-		authenticate(opts),
+		s.guard,
 	)
 	s.registerProbes(e)
 	for _, r := range h.Routes {
@@ -122,6 +122,14 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	return s
 }
 
+// Reload applies valid options to requests that begin afterwards. ListenAddress, ConfigFile and the timeouts of reading
+// requests do not change.
+func (s *Server) Reload(opts Options) {
+	before := s.now.Load().opts
+	opts.ListenAddress, opts.ConfigFile = before.ListenAddress, before.ConfigFile
+	s.now.Store(newSettings(opts))
+}
+
 // ServeHTTP answers one request, whatever the state of the server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
 
@@ -133,10 +141,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer s.cutOff()
 	failed := make(chan error, 1)
 	s.state.Store(stateReady)
-	systemd := false
+	systemd, configFile := false, s.now.Load().opts.ConfigFile
 	go func() {
 		failed <- toolkit.Serve(ln, s.http, &toolkit.FlagConfig{
-			WebConfigFile:    &s.opts.ConfigFile,
+			WebConfigFile:    &configFile,
 			WebSystemdSocket: &systemd,
 		}, s.log)
 	}()
@@ -147,11 +155,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.state.Store(stateStopping)
-	drain, cancel := context.WithTimeout(context.Background(), s.opts.ShutdownTimeout)
+	timeout := s.now.Load().opts.ShutdownTimeout
+	drain, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	err := s.http.Shutdown(drain)
 	if err != nil {
-		err = fmt.Errorf("requests still ran after %s and were cut off: %w", s.opts.ShutdownTimeout, err)
+		err = fmt.Errorf("requests still ran after %s and were cut off: %w", timeout, err)
 		s.cutOff()
 		last, cancel := context.WithTimeout(context.Background(), s.goodbye)
 		defer cancel()

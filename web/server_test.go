@@ -197,7 +197,7 @@ func TestUsersOrKey(t *testing.T) {
 // start serves on a free port until stop is called, which returns Serve's error.
 func start(t *testing.T, s *Server) (base string, stop func() error) {
 	t.Helper()
-	opts := s.opts
+	opts := s.now.Load().opts
 	opts.ListenAddress = "127.0.0.1:0"
 	ln, err := Listen(t.Context(), opts)
 	require.NoError(t, err)

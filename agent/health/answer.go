@@ -19,7 +19,7 @@ const mediaType = "application/health+json"
 // application/health+json gets the checks in that form.
 func (c *Checker) Register(e *echo.Echo) {
 	h := func(ec echo.Context) error {
-		r := c.current(c.opts.CacheTTL)
+		r := c.current(c.now.Load().opts.CacheTTL)
 		header := ec.Response().Header()
 		// Nothing in between may answer for a process that is dead.
 		header.Set(echo.HeaderCacheControl, "no-store")

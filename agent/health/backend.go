@@ -32,10 +32,10 @@ type Backend interface {
 
 // checkBackend believes what real traffic saw in the last minutes, and looks
 // only where there was none or where it failed.
-func (c *Checker) checkBackend(ctx context.Context, b Backend) Check {
+func (c *Checker) checkBackend(ctx context.Context, b Backend, trafficAge time.Duration) Check {
 	now := c.deps.Now()
 	succeeded, failed, latency := b.Traffic()
-	fresh := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < c.opts.TrafficAge }
+	fresh := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < trafficAge }
 	if fresh(succeeded) && !failed.After(succeeded) {
 		check := answeredIn(latency)
 		check.Detail = "answered " + ago(now, succeeded)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"sync"
@@ -83,7 +84,8 @@ type Report struct {
 // Checker looks when somebody asks and remembers for a while. It may be used
 // by any number of goroutines.
 type Checker struct {
-	opts    Options
+	// now is what a reload replaces.
+	now     atomic.Pointer[settings]
 	deps    Deps
 	started time.Time
 
@@ -100,9 +102,16 @@ type Checker struct {
 	memory, disk reading
 }
 
-// result is a report and when it was made.
+// settings are what a look goes by.
+type settings struct {
+	opts     Options
+	backends []Backend
+}
+
+// result is a report, by which settings and when it was made.
 type result struct {
 	report Report
+	by     *settings
 	taken  time.Time
 }
 
@@ -123,9 +132,8 @@ func New(opts Options, deps Deps) (*Checker, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	// Clients expect lists, also empty ones.
-	opts.Modes, opts.Endpoints = append([]string{}, opts.Modes...), append([]string{}, opts.Endpoints...)
-	c := &Checker{opts: opts, deps: deps, started: deps.Now()}
+	c := &Checker{deps: deps, started: deps.Now()}
+	c.use(opts, deps.Backends)
 	c.life, c.end = context.WithCancel(context.Background())
 	if deps.Metrics != nil {
 		if err := deps.Metrics.Register(collector{c}); err != nil {
@@ -143,9 +151,26 @@ func (c *Checker) Close() error {
 	return nil
 }
 
+// Reload applies options and backends and starts a look in the background.
+// After an error nothing has changed.
+func (c *Checker) Reload(opts Options, backends []Backend) error {
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	c.use(opts, backends)
+	c.behind.start(func() { c.current(opts.CacheTTL) })
+	return nil
+}
+
+func (c *Checker) use(opts Options, backends []Backend) {
+	// Clients expect lists, also empty ones.
+	opts.Modes, opts.Endpoints = append([]string{}, opts.Modes...), append([]string{}, opts.Endpoints...)
+	c.now.Store(&settings{opts: opts, backends: backends})
+}
+
 // Report returns the newest result, looking first when that is too old. It
 // blocks for the timeout at the most. Callers must not change the result.
-func (c *Checker) Report() Report { return c.current(c.opts.CacheTTL).report }
+func (c *Checker) Report() Report { return c.current(c.now.Load().opts.CacheTTL).report }
 
 // current is a result that is younger than age.
 func (c *Checker) current(age time.Duration) *result {
@@ -154,12 +179,13 @@ func (c *Checker) current(age time.Duration) *result {
 	if r := c.latest.Load(); c.isYounger(r, age) {
 		return r
 	}
+	now := c.now.Load()
 	// The result is for everyone, so one client that goes away must not
 	// spoil it.
-	ctx, cancel := context.WithTimeout(c.life, c.opts.Timeout)
+	ctx, cancel := context.WithTimeout(c.life, now.opts.Timeout)
 	defer cancel()
-	report := c.look(ctx)
-	r := &result{report, c.deps.Now()}
+	report := c.look(ctx, now)
+	r := &result{report, now, c.deps.Now()}
 	if c.life.Err() == nil {
 		c.tell(c.latest.Load(), r)
 	}
@@ -170,10 +196,10 @@ func (c *Checker) current(age time.Duration) *result {
 // tell logs the checks whose status is another one than before; at first that
 // is everything that is not well.
 func (c *Checker) tell(before, now *result) {
-	for _, name := range c.names() {
+	for _, name := range slices.Sorted(maps.Keys(now.report.Checks)) {
 		was, check := OK, now.report.Checks[name]
 		if before != nil {
-			was = before.report.Checks[name].Status
+			was = cmp.Or(before.report.Checks[name].Status, OK) // of a backend that is new
 		}
 		if check.Status == was {
 			continue
@@ -187,9 +213,10 @@ func (c *Checker) tell(before, now *result) {
 	}
 }
 
-// isYounger does not believe a result of the future: the clock was set back.
+// isYounger does not believe a result of the future, as the clock was set back,
+// nor one from before a reload.
 func (c *Checker) isYounger(r *result, age time.Duration) bool {
-	if r == nil {
+	if r == nil || r.by != c.now.Load() {
 		return false
 	}
 	since := c.deps.Now().Sub(r.taken)
@@ -197,21 +224,21 @@ func (c *Checker) isYounger(r *result, age time.Duration) bool {
 }
 
 // look makes all checks, those over the network at the same time.
-func (c *Checker) look(ctx context.Context) Report {
-	backends := make([]Check, len(c.deps.Backends))
+func (c *Checker) look(ctx context.Context, now *settings) Report {
+	backends := make([]Check, len(now.backends))
 	var wg sync.WaitGroup
-	for i, b := range c.deps.Backends {
-		wg.Go(func() { backends[i] = c.checkBackend(ctx, b) })
+	for i, b := range now.backends {
+		wg.Go(func() { backends[i] = c.checkBackend(ctx, b, now.opts.TrafficAge) })
 	}
 	checks := map[string]Check{
-		memoryCheck: c.checkMemory(ctx),
-		diskCheck:   c.checkDisk(ctx),
+		memoryCheck: c.checkMemory(ctx, now.opts),
+		diskCheck:   c.checkDisk(ctx, now.opts),
 	}
 	if c.deps.LastSample != nil {
-		checks[samplesCheck] = c.checkSamples()
+		checks[samplesCheck] = c.checkSamples(now.opts.MaxSampleAge)
 	}
 	wg.Wait()
-	for i, b := range c.deps.Backends {
+	for i, b := range now.backends {
 		checks[b.Name()] = backends[i]
 	}
 	for name, check := range checks {
@@ -221,7 +248,7 @@ func (c *Checker) look(ctx context.Context) Report {
 	}
 	return Report{
 		Status: c.overall(backends, checks), Checks: checks, Agent: "Hancock",
-		Model: c.opts.Model, Modes: c.opts.Modes, Endpoints: c.opts.Endpoints,
+		Model: now.opts.Model, Modes: now.opts.Modes, Endpoints: now.opts.Endpoints,
 	}
 }
 
@@ -243,20 +270,20 @@ func (c *Checker) overall(backends []Check, all map[string]Check) Status {
 	return OK
 }
 
-func (c *Checker) checkMemory(ctx context.Context) Check {
+func (c *Checker) checkMemory(ctx context.Context, o Options) Check {
 	available, err := c.memory.read(ctx, func() (uint64, error) { return c.deps.Memory(ctx) })
 	if err != nil {
 		return Check{Status: Degraded, Detail: "available memory cannot be read: " + reason(err)}
 	}
-	return threshold(available, c.opts.MinMemoryBytes, fmt.Sprintf("available_mb=%d", available>>20))
+	return threshold(available, o.MinMemoryBytes, fmt.Sprintf("available_mb=%d", available>>20))
 }
 
-func (c *Checker) checkDisk(ctx context.Context) Check {
-	free, err := c.disk.read(ctx, func() (uint64, error) { return c.deps.Disk(ctx, c.opts.DataDir) })
+func (c *Checker) checkDisk(ctx context.Context, o Options) Check {
+	free, err := c.disk.read(ctx, func() (uint64, error) { return c.deps.Disk(ctx, o.DataDir) })
 	if err != nil {
 		return Check{Status: Degraded, Detail: "free disk space cannot be read: " + reason(err)}
 	}
-	return threshold(free, c.opts.MinDiskBytes, fmt.Sprintf("available_gb=%d", free>>30))
+	return threshold(free, o.MinDiskBytes, fmt.Sprintf("available_gb=%d", free>>30))
 }
 
 // reason leaves the names of files out of an error: they are nobody's business
@@ -277,11 +304,11 @@ func threshold(have, want uint64, detail string) Check {
 }
 
 // checkSamples tells whether our own metrics still arrive in the store.
-func (c *Checker) checkSamples() Check {
+func (c *Checker) checkSamples(maxAge time.Duration) Check {
 	last, now := c.deps.LastSample(), c.deps.Now()
 	age := max(now.Sub(last), 0).Seconds()
 	switch {
-	case last.IsZero() && now.Sub(c.started) < c.opts.MaxSampleAge:
+	case last.IsZero() && now.Sub(c.started) < maxAge:
 		return Check{Status: OK, Detail: "waiting for the first sample"}
 	case last.IsZero():
 		return Check{Status: Degraded, Detail: "no sample was stored"}
@@ -290,7 +317,7 @@ func (c *Checker) checkSamples() Check {
 		Status: OK, Detail: fmt.Sprintf("last_sample_age_s=%.0f", age),
 		observed: &observation{"sampleAge", "s", age},
 	}
-	if now.Sub(last) > c.opts.MaxSampleAge {
+	if now.Sub(last) > maxAge {
 		check.Status = Degraded
 	}
 	return check

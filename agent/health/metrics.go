@@ -20,7 +20,7 @@ func (c *Checker) names() []string {
 	if c.deps.LastSample != nil {
 		names = append(names, samplesCheck)
 	}
-	for _, b := range c.deps.Backends {
+	for _, b := range c.now.Load().backends {
 		names = append(names, b.Name())
 	}
 	return names
@@ -60,13 +60,16 @@ func (m collector) Describe(out chan<- *prometheus.Desc) {
 // A figure that could not be read is not sent: 0 would be a full disk.
 func (m collector) Collect(out chan<- prometheus.Metric) {
 	latest := m.c.latest.Load()
-	if age := max(m.c.opts.MetricAge, m.c.opts.CacheTTL); m.c.opts.MetricAge > 0 && !m.c.isYounger(latest, age) {
+	opts := m.c.now.Load().opts
+	if age := max(opts.MetricAge, opts.CacheTTL); opts.MetricAge > 0 && !m.c.isYounger(latest, age) {
 		m.c.behind.start(func() { m.c.current(age) })
 	}
 	for _, name := range m.c.names() {
 		value := math.NaN()
 		if latest != nil {
-			value = latest.report.Checks[name].Status.value()
+			if check, ok := latest.report.Checks[name]; ok { // not of a backend that a reload has just brought
+				value = check.Status.value()
+			}
 		}
 		out <- prometheus.MustNewConstMetric(m.status(), prometheus.GaugeValue, value, name)
 	}

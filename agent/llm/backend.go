@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openai/openai-go/v3/packages/ssestream"
@@ -24,7 +25,10 @@ type Backend struct {
 	provider string
 	endpoint Endpoint
 	timeout  time.Duration
+	connect  time.Duration
 	http     *http.Transport
+	// retired says that a reload or the end left the backend: no connection is kept.
+	retired atomic.Bool
 	// header is that of every request, the others are where they go. Nobody
 	// changes them.
 	header              http.Header
@@ -43,7 +47,7 @@ func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Durati
 	}
 	b := &Backend{
 		models: base.JoinPath("models"), completions: base.JoinPath("chat", "completions"),
-		provider: provider, endpoint: e, timeout: timeout, http: newTransport(connectTimeout),
+		provider: provider, endpoint: e, timeout: timeout, connect: connectTimeout, http: newTransport(connectTimeout),
 		prompts: prompts{json: make(map[string][]byte)},
 		header: http.Header{
 			"Accept":       {"application/json, text/event-stream"},
@@ -58,6 +62,17 @@ func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Durati
 		b.header.Set("OpenAI-Organization", e.Organization)
 	}
 	return b, nil
+}
+
+// same reports whether the other one asks the same server in the same way.
+func (b *Backend) same(other *Backend) bool {
+	return b.provider == other.provider && b.endpoint == other.endpoint && b.timeout == other.timeout && b.connect == other.connect
+}
+
+// retire closes idle connections, and those of calls in flight once they end.
+func (b *Backend) retire() {
+	b.retired.Store(true)
+	b.http.CloseIdleConnections()
 }
 
 // Provider is Ollama, NVIDIA or OpenAI.

@@ -7,6 +7,8 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -102,15 +104,34 @@ type Target struct{ Provider, Model string }
 // OpenAI once, if that is configured. It may be used by any number of
 // goroutines.
 type Client struct {
-	backends  []*Backend
-	retries   int
-	retryWait time.Duration
-	inFlight  chan struct{} // holds one value for each request in progress
+	now       atomic.Pointer[settings]
+	reloading sync.Mutex
+	inFlight  atomic.Int64 // requests in progress, whatever settings they began with
 	log       *slog.Logger
+}
+
+// settings are made from options; a reload replaces them as a whole.
+type settings struct {
+	backends    []*Backend
+	retries     int
+	retryWait   time.Duration
+	maxInFlight int64
 }
 
 // New returns a client. It connects to nothing yet; Close ends it.
 func New(opts Options, log *slog.Logger) (*Client, error) {
+	s, err := newSettings(opts, nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{log: log}
+	c.now.Store(s)
+	return c, nil
+}
+
+// newSettings reuses unchanged backends of before, with their connections and
+// the outcome of their traffic.
+func newSettings(opts Options, before []*Backend) (*settings, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
@@ -118,45 +139,65 @@ func New(opts Options, log *slog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{
-		retries: opts.MaxRetries, retryWait: opts.RetryWait,
-		inFlight: make(chan struct{}, opts.MaxInFlight), log: log,
-	}
+	s := &settings{retries: opts.MaxRetries, retryWait: opts.RetryWait, maxInFlight: int64(opts.MaxInFlight)}
 	for _, name := range names {
 		b, err := newBackend(name, opts.endpoint(name), opts.Timeout, opts.ConnectTimeout)
 		if err != nil {
 			return nil, err
 		}
-		c.backends = append(c.backends, b)
+		if i := slices.IndexFunc(before, b.same); i >= 0 {
+			b = before[i]
+		}
+		s.backends = append(s.backends, b)
 	}
-	return c, nil
+	return s, nil
+}
+
+// Reload applies options to requests that begin afterwards. Requests in progress
+// finish with the previous ones and count against the new limit. After an error
+// nothing has changed.
+func (c *Client) Reload(opts Options) error {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	before := c.now.Load()
+	next, err := newSettings(opts, before.backends)
+	if err != nil {
+		return err
+	}
+	c.now.Store(next)
+	for _, b := range before.backends {
+		if !slices.Contains(next.backends, b) {
+			b.retire()
+		}
+	}
+	return nil
 }
 
 // Close closes idle connections. Calls in flight are ended by their contexts.
 func (c *Client) Close() error {
-	for _, b := range c.backends {
-		b.http.CloseIdleConnections()
+	for _, b := range c.now.Load().backends {
+		b.retire()
 	}
 	return nil
 }
 
 // Backends are the chosen backend and, if there is one, its fallback.
-func (c *Client) Backends() []*Backend { return slices.Clone(c.backends) }
+func (c *Client) Backends() []*Backend { return slices.Clone(c.now.Load().backends) }
 
 // Provider is the chosen backend: Ollama, NVIDIA or OpenAI.
-func (c *Client) Provider() string { return c.backends[0].provider }
+func (c *Client) Provider() string { return c.now.Load().backends[0].provider }
 
 // Model is the id of the chosen backend's model.
-func (c *Client) Model() string { return c.backends[0].Model() }
+func (c *Client) Model() string { return c.now.Load().backends[0].Model() }
 
 // CoderModel is the id of the chosen backend's model for code tasks.
-func (c *Client) CoderModel() string { return c.backends[0].CoderModel() }
+func (c *Client) CoderModel() string { return c.now.Load().backends[0].CoderModel() }
 
 // Models are the models that may answer, coder models or others, the chosen
 // backend's first.
 func (c *Client) Models(coder bool) []string {
 	var ids []string
-	for _, b := range c.backends {
+	for _, b := range c.now.Load().backends {
 		if id := b.modelFor(Request{Coder: coder}); !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
@@ -167,7 +208,7 @@ func (c *Client) Models(coder bool) []string {
 // Targets are all models that may answer, coder models included.
 func (c *Client) Targets() []Target {
 	var ts []Target
-	for _, b := range c.backends {
+	for _, b := range c.now.Load().backends {
 		for _, model := range []string{b.Model(), b.CoderModel()} {
 			if t := (Target{b.provider, model}); !slices.Contains(ts, t) {
 				ts = append(ts, t)
@@ -202,25 +243,38 @@ type asking func(b *Backend, at *Attempt, deadline time.Time) (Answer, bool, *Er
 
 // call asks one backend after the other until one has said something.
 func (c *Client) call(ctx context.Context, r Request, ask asking) (Answer, error) {
-	select {
-	case c.inFlight <- struct{}{}:
-		defer func() { <-c.inFlight }()
-	default:
+	s := c.now.Load()
+	if !c.enter(s.maxInFlight) {
+		chosen := s.backends[0]
 		return Answer{}, &Error{
-			Provider: c.Provider(), Model: c.backends[0].modelFor(r), Kind: Busy, detail: ErrBusy.Error(), cause: ErrBusy,
+			Provider: chosen.provider, Model: chosen.modelFor(r), Kind: Busy, detail: ErrBusy.Error(), cause: ErrBusy,
 		}
 	}
+	defer c.inFlight.Add(-1)
 	for i := 0; ; i++ {
-		b := c.backends[i]
-		answer, started, err := c.askBackend(ctx, r, i, ask)
+		b := s.backends[i]
+		answer, started, err := s.askBackend(ctx, r, i, ask)
 		if err == nil {
 			return answer, nil
 		}
-		if started || err.Kind == Canceled || ctx.Err() != nil || i == len(c.backends)-1 {
+		if started || err.Kind == Canceled || ctx.Err() != nil || i == len(s.backends)-1 {
 			return answer, err
 		}
-		next := c.backends[i+1]
+		next := s.backends[i+1]
 		c.log.WarnContext(ctx, "backend failed, asking the fallback", "event", "llm_fallback",
 			"from", b.provider, "to", next.provider, "kind", string(err.Kind), "error", err.Error())
+	}
+}
+
+// enter admits a request while fewer than limit are in progress.
+func (c *Client) enter(limit int64) bool {
+	for {
+		n := c.inFlight.Load()
+		if n >= limit {
+			return false
+		}
+		if c.inFlight.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
 }

@@ -21,8 +21,8 @@ const (
 // askBackend asks the i-th backend. The chosen one is asked again while its
 // failures may pass, nothing of an answer was handed on, and another try fits
 // into the timeout; the fallback is asked once.
-func (c *Client) askBackend(ctx context.Context, r Request, i int, ask asking) (Answer, bool, *Error) {
-	b := c.backends[i]
+func (s *settings) askBackend(ctx context.Context, r Request, i int, ask asking) (Answer, bool, *Error) {
+	b := s.backends[i]
 	deadline := time.Now().Add(b.timeout)
 	var retryOf Kind
 	for n := 0; ; n++ {
@@ -32,8 +32,8 @@ func (c *Client) askBackend(ctx context.Context, r Request, i int, ask asking) (
 		at.Duration, at.Usage, at.Err = time.Since(start), answer.Usage, err
 		if err == nil {
 			at.Finish = answer.Finish
-		} else if err.passing && !started && i == 0 && n < c.retries {
-			at.RetryIn = c.pause(ctx, n, err.retryAfter, deadline)
+		} else if err.passing && !started && i == 0 && n < s.retries {
+			at.RetryIn = s.pause(ctx, n, err.retryAfter, deadline)
 		}
 		b.saw(&at)
 		if r.Observe != nil {
@@ -52,7 +52,7 @@ func (c *Client) askBackend(ctx context.Context, r Request, i int, ask asking) (
 // pause is how long to wait before the n-th retry, or 0 when that would not
 // end before the deadlines. Half of it is chance, so that those who failed
 // together do not come back together.
-func (c *Client) pause(ctx context.Context, n int, retryAfter time.Duration, deadline time.Time) time.Duration {
+func (s *settings) pause(ctx context.Context, n int, retryAfter time.Duration, deadline time.Time) time.Duration {
 	if callers, ok := ctx.Deadline(); ok && callers.Before(deadline) {
 		deadline = callers
 	}
@@ -60,9 +60,9 @@ func (c *Client) pause(ctx context.Context, n int, retryAfter time.Duration, dea
 	if retryAfter >= left { // it may be centuries, to which nothing can be added
 		return 0
 	}
-	d := min(c.retryWait<<n, max(maxRetryWait, c.retryWait))
+	d := min(s.retryWait<<n, max(maxRetryWait, s.retryWait))
 	d = d/2 + rand.N(d/2+1)                    // #nosec G404 -- no secret hangs on it
-	d = max(d, retryAfter+rand.N(c.retryWait)) // #nosec G404
+	d = max(d, retryAfter+rand.N(s.retryWait)) // #nosec G404
 	if d >= left {
 		return 0
 	}

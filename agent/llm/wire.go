@@ -209,6 +209,9 @@ func (b *Backend) call(ctx context.Context, method string, at *url.URL, body []b
 	}
 	r.URL, r.Host, r.Header = at, at.Host, b.header
 	res, err := b.http.RoundTrip(r)
+	if b.retired.Load() {
+		b.http.CloseIdleConnections() // The transport keeps connections again from each new request on.
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -139,14 +140,14 @@ type job struct {
 // Notifier sends notifications from queues, one for each integration, so that
 // none of them holds up another. Make it with New.
 type Notifier struct {
-	opts    Options
-	targets []*target
 	observe Observer
 	log     *slog.Logger
 	// pause waits between two attempts; tests replace it.
 	pause func(context.Context, time.Duration) error
 
-	mu      sync.RWMutex // guards closed against sends to the queues
+	mu      sync.RWMutex // guards what follows, and closed against sends to the queues
+	opts    Options
+	targets []*target
 	closed  bool
 	ctx     context.Context // ends when draining has taken too long
 	cancel  context.CancelFunc
@@ -161,13 +162,43 @@ func New(opts Options, observe Observer, log *slog.Logger) (*Notifier, error) {
 	if observe == nil {
 		observe = func(string, string) {}
 	}
-	n := &Notifier{opts: opts, observe: observe, log: log, pause: pause}
+	n := &Notifier{observe: observe, log: log, pause: pause}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.use(opts)
+	return n, nil
+}
+
+// Reload applies options to notifications that are queued afterwards. Those in
+// the queues are sent to their previous receivers. After an error nothing has
+// changed.
+func (n *Notifier) Reload(opts Options) error {
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return errors.New("the notifier is closed")
+	}
+	n.use(opts)
+	return nil
+}
+
+// use starts new integrations and ends removed ones. The caller holds mu.
+func (n *Notifier) use(opts Options) {
+	before := n.targets
+	n.opts, n.targets = opts, nil
 	for _, t := range []*target{
 		{name: Slack, url: opts.SlackURL, encode: slackBody},
 		{name: Teams, url: opts.TeamsURL, encode: teamsBody},
 	} {
 		if t.url == "" {
+			continue
+		}
+		t.opts = opts
+		t.opts.DrainTimeout = 0 // which is the notifier's
+		if i := slices.IndexFunc(before, t.same); i >= 0 {
+			n.targets = append(n.targets, before[i])
 			continue
 		}
 		t.queue, t.client = make(chan job, opts.QueueSize), newClient(strings.HasPrefix(t.url, "http:"))
@@ -176,11 +207,17 @@ func New(opts Options, observe Observer, log *slog.Logger) (*Notifier, error) {
 			n.workers.Go(func() { n.work(t) })
 		}
 	}
-	return n, nil
+	for _, t := range before {
+		if !slices.Contains(n.targets, t) {
+			close(t.queue)
+		}
+	}
 }
 
 // Configured are the integrations that are told.
 func (n *Notifier) Configured() []string {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
 	var names []string
 	for _, t := range n.targets {
 		names = append(names, t.name)
@@ -221,28 +258,27 @@ func (n *Notifier) Close() error {
 	for _, t := range n.targets {
 		close(t.queue)
 	}
+	patience := n.opts.DrainTimeout
 	n.mu.Unlock()
 
 	expired := make(chan struct{})
-	timer := time.AfterFunc(n.opts.DrainTimeout, func() {
+	timer := time.AfterFunc(patience, func() {
 		n.cancel()
 		close(expired)
 	})
 	n.workers.Wait()
 	stopped := timer.Stop()
 	n.cancel()
-	for _, t := range n.targets {
-		t.client.CloseIdleConnections()
-	}
 	if !stopped {
 		<-expired
-		return fmt.Errorf("notifications were still waiting after %s and were given up", n.opts.DrainTimeout)
+		return fmt.Errorf("notifications were still waiting after %s and were given up", patience)
 	}
 	return nil
 }
 
 // work sends what is queued until the queue is closed and empty.
 func (n *Notifier) work(t *target) {
+	defer t.client.CloseIdleConnections()
 	for j := range t.queue {
 		if n.ctx.Err() != nil {
 			n.drop(j.ctx, t, "shutting down")
@@ -260,7 +296,7 @@ func (n *Notifier) drop(ctx context.Context, t *target, why string) {
 
 // deliver tries one notification until it is sent or there is no hope.
 func (n *Notifier) deliver(t *target, j job) {
-	wait := n.opts.Backoff
+	wait := t.opts.Backoff
 	for attempt := 1; ; attempt++ {
 		res := n.attempt(t, j)
 		if res.err == nil {
@@ -270,13 +306,13 @@ func (n *Notifier) deliver(t *target, j job) {
 			return
 		}
 		next := max(jitter(wait), res.retryAfter)
-		if !res.retry || attempt == n.opts.Attempts || res.retryAfter > n.opts.MaxRetryAfter || n.pause(n.ctx, next) != nil {
+		if !res.retry || attempt == t.opts.Attempts || res.retryAfter > t.opts.MaxRetryAfter || n.pause(n.ctx, next) != nil {
 			n.observe(t.name, Failed)
 			n.log.ErrorContext(j.ctx, "notification failed", "event", "notification_failed",
 				"integration", t.name, "attempts", attempt, "status", res.status, "error", res.err.Error())
 			return
 		}
-		wait = min(2*wait, n.opts.MaxBackoff)
+		wait = min(2*wait, t.opts.MaxBackoff)
 	}
 }
 

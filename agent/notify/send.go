@@ -21,8 +21,17 @@ import (
 type target struct {
 	name, url string
 	encode    func(Message) []byte
-	queue     chan job
-	client    *http.Client
+	// opts say how hard to try.
+	opts   Options
+	queue  chan job
+	client *http.Client
+}
+
+// same reports whether the other one leads to the same place in the same way.
+func (t *target) same(other *target) bool {
+	how, its := t.opts, other.opts
+	how.SlackURL, how.TeamsURL, its.SlackURL, its.TeamsURL = "", "", "", ""
+	return t.name == other.name && t.url == other.url && how == its
 }
 
 // result is what became of one attempt.
@@ -64,7 +73,7 @@ var reasonRE = regexp.MustCompile(`^[a-z_]{3,60}$`)
 
 // attempt posts one notification once. No error of it holds the URL.
 func (n *Notifier) attempt(t *target, j job) result {
-	ctx, cancel := context.WithTimeout(n.ctx, n.opts.Timeout)
+	ctx, cancel := context.WithTimeout(n.ctx, t.opts.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(j.body))
 	if err != nil {

@@ -164,6 +164,15 @@ func (f *files) rotate() error {
 	return errors.Join(old.Close(), f.prune())
 }
 
+// resize applies the size limits of opts. The next line rotates a current file
+// that is larger.
+func (f *files) resize(opts Options) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.opts.MaxSizeBytes, f.opts.MaxTotalBytes = opts.MaxSizeBytes, opts.MaxTotalBytes
+	return f.prune()
+}
+
 // prune removes the oldest files until a full current one fits.
 func (f *files) prune() error {
 	total := f.opts.MaxSizeBytes - f.row[len(f.row)-1].size

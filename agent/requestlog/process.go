@@ -64,10 +64,24 @@ func (l *Log) Open(opts Options, reg prometheus.Registerer) error {
 	return nil
 }
 
+// Resize applies the size limits of opts to the files. After an error nothing has
+// changed.
+func (l *Log) Resize(opts Options) error {
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	if f := l.files.Load(); f != nil {
+		if err := f.resize(opts); err != nil {
+			l.complain(err)
+		}
+	}
+	return nil
+}
+
 // Logger returns a logger of the form of New. It leaves out what is below min,
 // whatever the level of the log: that is for libraries, whose every step is
 // nobody's business.
-func (l *Log) Logger(minimum slog.Level) *slog.Logger {
+func (l *Log) Logger(minimum slog.Leveler) *slog.Logger {
 	return slog.New(handler{atLeast{l.encoder.Handler, minimum}, l.encoder.plain})
 }
 
@@ -126,11 +140,11 @@ func (l lowest) Level() slog.Level { return min(l.Leveler.Level(), slog.LevelInf
 
 type atLeast struct {
 	slog.Handler
-	level slog.Level
+	level slog.Leveler
 }
 
 func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.level && h.Handler.Enabled(ctx, level)
+	return level >= h.level.Level() && h.Handler.Enabled(ctx, level)
 }
 
 func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -98,6 +98,7 @@ func (o Options) Validate() error {
 // Alertmanager is the embedded Alertmanager. All methods may be called
 // concurrently.
 type Alertmanager struct {
+	// options are those of the start; the generation holds the reloaded ones.
 	options Options
 	log     *slog.Logger
 	metrics *metrics
@@ -199,12 +200,17 @@ func (a *Alertmanager) put(alerts []*alert.Alert) {
 	}
 }
 
-// Reload replaces the configuration. All that can fail is done first; then the
-// running generation ends, notifications in flight get CloseTimeout to do so,
-// and the new one starts. A configuration that fails changes nothing. The functions are called in between: alerts that
-// they send, or resolve, are routed by the new configuration alone.
-func (a *Alertmanager) Reload(c *config.Config, between ...func()) error {
-	g, err := a.build(c)
+// Reload applies a configuration, external URL, retention and timeouts; other
+// options do not change. All that can fail is done first; then
+// the running generation ends, notifications in flight get CloseTimeout to do
+// so, and the new one starts. Options that fail change nothing. The functions
+// are called in between: alerts that they send, or resolve, are routed by the new configuration alone.
+func (a *Alertmanager) Reload(o Options, between ...func()) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	builder := &Alertmanager{options: o, log: a.log, metrics: a.metrics}
+	g, err := builder.build(o.Config)
 	if err != nil {
 		return err
 	}
@@ -213,14 +219,24 @@ func (a *Alertmanager) Reload(c *config.Config, between ...func()) error {
 	if a.closed {
 		return errors.New("the alertmanager is closed")
 	}
-	a.current.Load().stop(a.options.CloseTimeout)
+	before := a.current.Load().options
+	a.current.Load().stop(before.CloseTimeout)
 	for _, change := range between {
 		change()
 	}
 	a.inbox.flush(a.put)
 	a.start(g)
+	if o.Retention != before.Retention {
+		// The next compaction tries again.
+		if err := a.retainSilences(o.Retention); err != nil {
+			a.log.Warn("failed to apply the retention to silences", "err", err)
+		}
+	}
 	return nil
 }
+
+// Options returns the options in effect.
+func (a *Alertmanager) Options() Options { return a.current.Load().options }
 
 // Notifies tells whether somebody outside this process is told of anything.
 func (a *Alertmanager) Notifies() bool { return a.current.Load().notifies }
@@ -235,7 +251,8 @@ func (a *Alertmanager) Close() error {
 	}
 	a.closed = true
 	a.inbox.close(a.put)
-	a.current.Load().stop(a.options.CloseTimeout)
+	g := a.current.Load()
+	g.stop(g.options.CloseTimeout)
 	close(a.stop)
 	a.workers.Wait()
 	err := errors.Join(a.store.save(), a.silenceJournal.close(), a.nflogJournal.close())

@@ -165,6 +165,13 @@ func open(t testing.TB, path, text string, change ...func(*alertmanager.Options)
 	return am, l
 }
 
+// reload replaces the configuration alone.
+func reload(am *alertmanager.Alertmanager, c *config.Config) error {
+	o := am.Options()
+	o.Config = c
+	return am.Reload(o)
+}
+
 func firing(pairs ...string) *notifier.Alert {
 	now := time.Now()
 	return &notifier.Alert{Labels: labels.FromStrings(pairs...), StartsAt: now, EndsAt: now.Add(4 * time.Minute)}

@@ -14,7 +14,7 @@ import (
 // notificationLog is Alertmanager's for a clock that may be set back. That one
 // keeps of two entries the later one, as a cluster needs it: while the clock is
 // behind the last entry, what is told leaves no trace, and so is told again or,
-// when it fires anew, not at all.
+// when it fires anew, not at all. It limits entries by the retention in effect.
 type notificationLog struct {
 	log       *nflog.Log
 	journal   *journal
@@ -30,6 +30,9 @@ func (l notificationLog) Query(params ...nflog.QueryParam) ([]*nflogpb.Entry, er
 //
 //nolint:revive // Its arguments are Alertmanager's.
 func (l notificationLog) Log(r *nflogpb.Receiver, group string, firing, resolved []uint64, s *nflog.Store, expiry time.Duration) error {
+	if expiry <= 0 || expiry > l.retention {
+		expiry = l.retention
+	}
 	found, err := l.Query(nflog.QGroupKey(group), nflog.QReceiver(r))
 	if err != nil || len(found) == 0 || !found[0].GetTimestamp().AsTime().After(time.Now()) {
 		return l.log.Log(r, group, firing, resolved, s, expiry)
@@ -43,7 +46,7 @@ func (l notificationLog) Log(r *nflogpb.Receiver, group string, firing, resolved
 			Receiver: r, GroupKey: []byte(group), Timestamp: timestamppb.New(at),
 			FiringAlerts: firing, ResolvedAlerts: resolved,
 		},
-		ExpiresAt: timestamppb.New(at.Add(min(expiry, l.retention))),
+		ExpiresAt: timestamppb.New(at.Add(expiry)),
 	}); err != nil {
 		return fmt.Errorf("writing an entry of the notification log: %w", err)
 	}

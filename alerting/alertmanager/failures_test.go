@@ -246,7 +246,7 @@ func TestReloadPastAReceiverThatHangs(t *testing.T) {
 	am.Send(firing("alertname", "Slow"))
 	<-begun
 	start := time.Now()
-	require.NoError(t, am.Reload(load(t, quick(well.URL))))
+	require.NoError(t, reload(am, load(t, quick(well.URL))))
 	require.Less(t, time.Since(start), patience, "the try would go on for five minutes")
 	// The new one does not wait until the old one has told of its end.
 	require.Eventually(t, func() bool {

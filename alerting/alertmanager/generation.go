@@ -36,6 +36,7 @@ const groupMaintenance = 30 * time.Second
 
 // generation is all that a configuration makes. It works from start to stop.
 type generation struct {
+	options    Options
 	config     *config.Config
 	routes     *dispatch.Route
 	template   *template.Template
@@ -87,7 +88,7 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 	}
 	tmpl.ExternalURL, builtin.ExternalURL = a.options.ExternalURL, a.options.ExternalURL
 	g = &generation{
-		config: c, template: tmpl, builtin: builtin, secrets: collectSecrets(c),
+		options: a.options, config: c, template: tmpl, builtin: builtin, secrets: collectSecrets(c),
 		routes:    dispatch.NewRoute(c.Route, nil),
 		receivers: map[string][]notify.Integration{}, kinds: map[string]bool{},
 		marker: marker.NewGroupMarker(), flushes: &flushes{},
@@ -173,7 +174,7 @@ func (a *Alertmanager) start(g *generation) {
 	known := reported{a.alerts, a.store, a.nflog, a.log}
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
-		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, a.options.Retention}, nil)
+		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, g.options.Retention}, nil)
 	g.dispatcher = dispatch.NewDispatcher(known, dispatch.NewRoute(heartbeatApart(g.config.Route, false), nil), g.flushes.around(g.heartbeat.before(pipeline)), g.marker,
 		func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) },
 		groupMaintenance, nil, a.log, eventrecorder.Recorder{}, a.dispatching, g.template)
@@ -203,9 +204,9 @@ func (a *Alertmanager) warn(g *generation) {
 		a.log.Warn("no route names this receiver, so it is never told", "receiver", name)
 	}
 	g.routes.Walk(func(r *dispatch.Route) {
-		if r.RouteOpts.RepeatInterval > a.options.Retention {
+		if r.RouteOpts.RepeatInterval > g.options.Retention {
 			a.log.Warn("repeat_interval is longer than the notification log is kept; notifications may repeat more often",
-				"repeat_interval", r.RouteOpts.RepeatInterval, "retention", a.options.Retention, "route", r.Key())
+				"repeat_interval", r.RouteOpts.RepeatInterval, "retention", g.options.Retention, "route", r.Key())
 		}
 		if r.RouteOpts.RepeatInterval < r.RouteOpts.GroupInterval {
 			a.log.Warn("repeat_interval is shorter than group_interval; notifications repeat only after that",

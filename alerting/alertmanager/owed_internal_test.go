@@ -51,7 +51,7 @@ func TestResolvedIsOwed(t *testing.T) {
 			hook.down.Store(false)
 			again := func() {
 				if !restart {
-					require.NoError(t, am.Reload(o.Config))
+					require.NoError(t, am.Reload(o))
 					return
 				}
 				require.NoError(t, am.Close())

@@ -57,7 +57,7 @@ func (a *Alertmanager) openSilences(reg prometheus.Registerer) error {
 
 func (a *Alertmanager) openNotificationLog(reg prometheus.Registerer) error {
 	path := filepath.Join(a.options.Path, nflogFile)
-	options := nflog.Options{Retention: a.options.Retention, Logger: a.log}
+	options := nflog.Options{Retention: longestRetention, Logger: a.log}
 	data, err := loadJournal(path, wholeNotification, a.log)
 	if err != nil {
 		return err
@@ -94,6 +94,11 @@ func (a *Alertmanager) saveFailed(file string) func(error) {
 }
 
 func (a *Alertmanager) compactSilences() (int64, error) {
+	if g := a.current.Load(); g != nil { // Not before Open has come to the end.
+		if err := a.retainSilences(g.options.Retention); err != nil {
+			return 0, err
+		}
+	}
 	if _, err := a.silences.GC(); err != nil {
 		return 0, fmt.Errorf("forgetting ended silences: %w", err)
 	}

@@ -139,7 +139,7 @@ func TestReceiversReloadPastOneThatHangs(t *testing.T) {
 	c, err := config.Load(oneReceiver(once, "  webhook_configs: [{url: URL}]", hook.URL))
 	require.NoError(t, err)
 	start := time.Now()
-	require.NoError(t, s.Reload(c))
+	require.NoError(t, reload(s.Alertmanager, c))
 	require.Less(t, time.Since(start), patience, "the try would go on for five minutes")
 	require.Equal(t, "firing", hook.next(t).decode(t)["status"])
 	// The try that was under way is told, too, though perhaps after that of its successor.

@@ -19,7 +19,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	bad := load(t, quick(h.URL))
 	bad.Templates = []string{"testdata/failing.bad.tmpl"}
 	require.ErrorContains(t, alertmanager.Check(bad), "parsing templates")
-	require.ErrorContains(t, am.Reload(bad), "failing.bad.tmpl")
+	require.ErrorContains(t, reload(am, bad), "failing.bad.tmpl")
 	am.Send(firing("alertname", "Slow"))
 	require.Equal(t, "Slow", h.next(t).GroupLabels["alertname"])
 }
@@ -30,10 +30,10 @@ func TestReloadMovesToAnotherReceiver(t *testing.T) {
 	am.Send(firing("alertname", "A"))
 	one.next(t)
 	require.Equal(t, http.StatusOK, call(am, http.MethodGet, "/api/v2/status", "").Code)
-	require.NoError(t, am.Reload(load(t, strings.ReplaceAll(quick(two.URL), ": hook,", ": other,"))))
+	require.NoError(t, reload(am, load(t, strings.ReplaceAll(quick(two.URL), ": hook,", ": other,"))))
 	require.Equal(t, "A", two.next(t).GroupLabels["alertname"], "the other receiver does not know of it")
 	require.Contains(t, call(am, http.MethodGet, "/api/v2/receivers", "").Body.String(), `"other"`, "the API follows")
-	require.NoError(t, am.Reload(nil))
+	require.NoError(t, reload(am, nil))
 	require.False(t, am.Notifies())
 }
 
@@ -58,7 +58,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	defer pace.Stop()
 	for range reloads {
 		<-pace.C
-		require.NoError(t, am.Reload(load(t, text)))
+		require.NoError(t, reload(am, load(t, text)))
 	}
 	wg.Wait()
 	seen := map[string]int{}

@@ -107,7 +107,7 @@ func TestResolvedOnce(t *testing.T) {
 	am.Send(firing("alertname", "C", "job", "x"))
 	require.Len(t, h.next(t).Alerts, 2, "B is gone")
 
-	require.NoError(t, am.Reload(load(t, text)))
+	require.NoError(t, reload(am, load(t, text)))
 	am.Send(firing("alertname", "D", "job", "x"))
 	require.Len(t, h.next(t).Alerts, 3, "reload does not bring B back")
 	require.NoError(t, am.Close())
@@ -189,7 +189,7 @@ func TestCloseTwiceAndAfterwards(t *testing.T) {
 	require.NoError(t, am.Close())
 	require.NoError(t, am.Close())
 	am.Send(firing("alertname", "Late"))
-	require.ErrorContains(t, am.Reload(nil), "closed")
+	require.ErrorContains(t, reload(am, nil), "closed")
 }
 
 // A message in flight when the process stops is logged as sent, and so not

@@ -167,6 +167,6 @@ func TestBrokenTemplatesAreLogged(t *testing.T) {
 	require.Equal(t, 1, strings.Count(s.journal.String(), record))
 	c, err := config.Load(text)
 	require.NoError(t, err)
-	require.NoError(t, s.Reload(c))
+	require.NoError(t, reload(s.Alertmanager, c))
 	require.Equal(t, 2, strings.Count(s.journal.String(), record))
 }

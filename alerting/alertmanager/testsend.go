@@ -128,13 +128,13 @@ func (a *Alertmanager) testAlert(req TestRequest, now time.Time) *alert.Alert {
 		Alert: model.Alert{
 			Labels: model.LabelSet{
 				model.AlertNameLabel: testName,
-				"instance":           model.LabelValue(a.options.ExternalURL.Host),
+				"instance":           model.LabelValue(a.current.Load().options.ExternalURL.Host),
 			},
 			Annotations: model.LabelSet{
 				"summary":     "This is a test.",
 				"description": "Somebody tries out whether notifications arrive. Nothing is wrong.",
 			},
-			StartsAt: now, EndsAt: now.Add(resolveTimeout), GeneratorURL: a.options.ExternalURL.String(),
+			StartsAt: now, EndsAt: now.Add(resolveTimeout), GeneratorURL: a.current.Load().options.ExternalURL.String(),
 		},
 		UpdatedAt: now,
 	}

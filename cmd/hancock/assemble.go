@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -35,7 +35,10 @@ import (
 // services are the parts of the process, in the order in which serve opens them.
 type services struct {
 	opts options
-	logs *requestlog.Log
+	// at is where the process is found.
+	at    address
+	level *slog.LevelVar
+	logs  *requestlog.Log
 	// log is for our own packages, quiet for the libraries that they are made of.
 	log, quiet *slog.Logger
 	reg        *prometheus.Registry
@@ -46,11 +49,19 @@ type services struct {
 	backend      *llm.Client
 	agent        *agent.Agent
 	health       *health.Checker
+	api          *tsdb.API
+	server       *web.Server
+	// parts are those that work on their own.
+	parts *background
 }
 
-// begin tells what the configuration has of no effect, and respects the memory
-// limit of a container.
-func (s services) begin(inv invocation) {
+// begin opens the log, logs the findings of the configuration and applies the
+// memory limit of a container.
+func (s *services) begin(inv invocation, stderr io.Writer) {
+	s.level.Set(s.opts.logLevel)
+	s.logs = requestlog.NewLog(stderr, s.level)
+	s.log, s.quiet = s.logs.Logger(slog.LevelDebug), libraryLogger(s.logs, s.level)
+	slog.SetDefault(s.quiet.With("component", "library"))
 	logFindings(s.log, inv.config, s.opts)
 	if _, err := memlimit.Set(); err != nil {
 		s.log.Debug("no memory limit of a container to respect", "error", err)
@@ -70,10 +81,11 @@ func newRules(s services) (*alerting.Manager, error) {
 	}, s.notification.sender, s.reg, s.quiet.With("component", "alerting"))
 }
 
-// reloadables take a changed configuration. Receivers are there before the
-// rules that need them.
-func (s services) reloadables() []reloadable {
+// reloadables apply changed options. Those that can fail come first, receivers
+// before the rules that need them, and models before the agent that counts them.
+func (s services) reloadables(reload *reloader) []reloadable {
 	return []reloadable{
+		{"the storage", func(o options) error { return s.db.Reload(o.tsdb) }},
 		{"the Alertmanager", func(o options) error {
 			err := s.notification.reload(o)
 			if err == nil {
@@ -83,6 +95,19 @@ func (s services) reloadables() []reloadable {
 		}},
 		{"the Alertmanagers outside", func(o options) error { return s.notification.outside.Reload(o.external) }},
 		{"the rules", func(o options) error { return s.rules.Reload(o.alerting) }},
+		{"the backend", func(o options) error { return s.backend.Reload(o.llm) }},
+		{"the agent", func(o options) error { return s.agent.Reload(o.agent) }},
+		{"the health checks", func(o options) error { return s.health.Reload(s.healthOptions(o), s.healthBackends()) }},
+		{"the log", func(o options) error {
+			s.level.Set(o.logLevel)
+			return s.logs.Resize(o.log)
+		}},
+		{"the server", func(o options) error {
+			s.parts.patience.Store(int64(o.stopParts))
+			s.server.Reload(o.web)
+			s.api.Reload(apiOptions(s, o, reload))
+			return nil
+		}},
 	}
 }
 
@@ -107,7 +132,7 @@ func newBacktest(ctx context.Context, s services, reload *reloader) *backtest.Ha
 }
 
 // newServer mounts everything on the one HTTP server.
-func newServer(ctx context.Context, s services, api http.Handler, reload *reloader, demo bool) (*web.Server, error) {
+func newServer(ctx context.Context, s services, reload *reloader, demo bool) (*web.Server, error) {
 	page, err := ui.New(ui.Options{Version: cmp.Or(version.Version, "dev"), Demo: demo})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the page: %w", err)
@@ -123,45 +148,59 @@ func newServer(ctx context.Context, s services, api http.Handler, reload *reload
 			rulesExport{func() alerting.Options { return reload.current.Load().alerting }},
 		},
 		Metrics: metricsHandler(s.reg, s.log),
-		API:     api,
+		API:     s.api,
 		Page:    page, PagePaths: ui.Paths(),
 	}, s.reg, s.quiet.With("component", "web")), nil
 }
 
-func newChecker(s services) (*health.Checker, error) {
-	opts := s.opts.health
+// healthOptions returns the options of the health checks, with the agent's model, modes and endpoints.
+func (s services) healthOptions(o options) health.Options {
+	opts := o.health
 	opts.Model, opts.Modes, opts.Endpoints = s.backend.Model(), agent.Modes(), s.agent.Endpoints()
-	var backends []health.Backend
+	return opts
+}
+
+// healthBackends returns the backends in effect.
+func (s services) healthBackends() (backends []health.Backend) {
 	for _, b := range s.backend.Backends() {
 		backends = append(backends, b)
 	}
-	return health.New(opts, health.Deps{
-		Backends: backends, LastSample: s.db.LastScrape, Metrics: s.reg, Log: s.log.With("component", "health"),
+	return backends
+}
+
+func newChecker(s services) (*health.Checker, error) {
+	return health.New(s.healthOptions(s.opts), health.Deps{
+		Backends: s.healthBackends(), LastSample: s.db.LastScrape, Metrics: s.reg, Log: s.log.With("component", "health"),
 	})
 }
 
 // libraryLogger keeps secrets out of the log, and the steps of libraries unless
 // somebody is looking for a fault.
-func libraryLogger(l *requestlog.Log, level slog.Level) *slog.Logger {
-	minimum := slog.LevelWarn
-	if level < slog.LevelInfo {
-		minimum = slog.LevelDebug
+func libraryLogger(l *requestlog.Log, level slog.Leveler) *slog.Logger {
+	return slog.New(redacting{l.Logger(libraryLevel{level}).Handler()})
+}
+
+// libraryLevel is what libraries log from, by the level of the log.
+type libraryLevel struct{ slog.Leveler }
+
+// Level is WARN, unless the log's is lower than INFO.
+func (l libraryLevel) Level() slog.Level {
+	if l.Leveler.Level() < slog.LevelInfo {
+		return slog.LevelDebug
 	}
-	return slog.New(redacting{l.Logger(minimum).Handler()})
+	return slog.LevelWarn
 }
 
 // apiOptions are those of Prometheus' HTTP API.
-func apiOptions(inv invocation, listen net.Addr, s services, reload *reloader) tsdb.APIOptions {
-	return tsdb.APIOptions{
-		Rules: s.rules, Alertmanagers: s.notification.outside, ExternalURL: s.opts.alerting.ExternalURL, ListenAddress: listen.String(), Flags: inv.flags, Reloaded: reload.last,
-		Build: v1.PrometheusVersion{
-			Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
-			BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
-		},
-		EnableAdmin:       inv.config.Web.EnableAdminAPI,
-		EnableRemoteWrite: inv.config.Web.EnableRemoteWrite,
-		EnableOTLP:        inv.config.Web.EnableOTLP,
+func apiOptions(s services, o options, reload *reloader) tsdb.APIOptions {
+	api := o.api
+	api.Rules, api.Alertmanagers, api.Reloaded = s.rules, s.notification.outside, reload.last
+	api.ExternalURL, api.ListenAddress = o.alerting.ExternalURL, s.at.listen
+	api.Build = v1.PrometheusVersion{
+		Version: prometheusVersion(), Revision: version.GetRevision(), Branch: version.Branch,
+		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
 	}
+	return api
 }
 
 // prometheusVersion is that of the Prometheus inside, which is what Grafana

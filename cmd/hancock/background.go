@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,8 +13,8 @@ import (
 type background struct {
 	// fail ends the process.
 	fail context.CancelCauseFunc
-	// patience is how long all parts together may take to stop.
-	patience time.Duration
+	// patience is how long all parts together may take to stop, a time.Duration.
+	patience atomic.Int64
 	// deadline is set by the first part that is stopped. Parts are stopped one
 	// after the other by one goroutine.
 	deadline time.Time
@@ -47,7 +48,7 @@ func (b *background) start(name string, part func(context.Context) error) (stop 
 	return func(result *error) {
 		cancel()
 		if b.deadline.IsZero() {
-			b.deadline = time.Now().Add(b.patience)
+			b.deadline = time.Now().Add(time.Duration(b.patience.Load()))
 		}
 		patience := time.NewTimer(max(time.Until(b.deadline), leastPatience))
 		defer patience.Stop()
@@ -57,7 +58,7 @@ func (b *background) start(name string, part func(context.Context) error) (stop 
 				*result = errors.Join(*result, fmt.Errorf("stopping %s: %w", name, err))
 			}
 		case <-patience.C:
-			*result = errors.Join(*result, fmt.Errorf("stopping %s: not done after %s", name, b.patience))
+			*result = errors.Join(*result, fmt.Errorf("stopping %s: not done after %s", name, time.Duration(b.patience.Load())))
 		}
 	}
 }

@@ -72,18 +72,10 @@ func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Lo
 	if d.backend, err = demo.NewBackend(demo.DefaultBackendOptions(), d.log); err != nil {
 		return err
 	}
-	simulated := llm.Endpoint{BaseURL: d.backend.URL(), Model: demo.Model, CoderModel: demo.CoderModel}
-	opts.llm.Backend, opts.llm.Ollama = llm.Ollama, simulated
-	opts.llm.NVIDIA, opts.llm.OpenAI = llm.Endpoint{}, llm.Endpoint{}
-	// Made-up triages are for nobody's channel, and the README's webhook call is unsigned.
-	opts.agent.Notify.SlackURL, opts.agent.Notify.TeamsURL, opts.agent.WebhookSecret = "", "", ""
 	if opts.tsdb.Prometheus != nil {
 		d.log.Warn("the prometheus section is left out: a demonstration asks nobody and sends its samples nowhere")
-		opts.tsdb.Prometheus = nil
-		if opts.tsdb.Retention == 0 && opts.tsdb.RetentionSize == 0 {
-			opts.tsdb.Retention = tsdb.DefaultOptions().Retention // it was bounded by that section alone
-		}
 	}
+	d.simulate(opts)
 
 	h := demo.DefaultHistoryOptions()
 	h.Dir, h.Instance, h.Interval, h.Logger = opts.tsdb.Path, opts.tsdb.Instance, opts.tsdb.ScrapeInterval, d.log
@@ -94,6 +86,21 @@ func (d *demonstration) prepare(ctx context.Context, opts *options, log *slog.Lo
 	return nil
 }
 
+// simulate makes the simulated backend the only destination of the options.
+func (d *demonstration) simulate(opts *options) {
+	simulated := llm.Endpoint{BaseURL: d.backend.URL(), Model: demo.Model, CoderModel: demo.CoderModel}
+	opts.llm.Backend, opts.llm.Ollama = llm.Ollama, simulated
+	opts.llm.NVIDIA, opts.llm.OpenAI = llm.Endpoint{}, llm.Endpoint{}
+	// Made-up triages are for nobody's channel, and the README's webhook call is unsigned.
+	opts.agent.Notify.SlackURL, opts.agent.Notify.TeamsURL, opts.agent.WebhookSecret = "", "", ""
+	if opts.tsdb.Prometheus != nil {
+		opts.tsdb.Prometheus = nil
+		if opts.tsdb.Retention == 0 && opts.tsdb.RetentionSize == 0 {
+			opts.tsdb.Retention = tsdb.DefaultOptions().Retention // it was bounded by that section alone
+		}
+	}
+}
+
 func (d *demonstration) close() error {
 	if d.backend == nil {
 		return nil
@@ -102,7 +109,7 @@ func (d *demonstration) close() error {
 }
 
 // traffic calls the API at the address that was bound.
-func (d *demonstration) traffic(reach *url.URL, key string) func(context.Context) error {
+func (d *demonstration) traffic(reach *url.URL, key func() string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		o := demo.DefaultTrafficOptions()
 		o.APIKey = key

@@ -58,7 +58,7 @@ func (o options) relabeling() *outgoing.Relabeling {
 
 // reload takes another Alertmanager section, and another relabeling.
 func (n *notification) reload(o options) error {
-	return n.inside.Reload(o.alertmanager.Config, func() { n.sender.Reload(o.relabeling()) })
+	return n.inside.Reload(o.alertmanager, func() { n.sender.Reload(o.relabeling()) })
 }
 
 // Close ends what Run has left, and saves what the Alertmanager remembers.

@@ -44,6 +44,8 @@ type options struct {
 	// to Alertmanagers elsewhere.
 	alertmanager alertmanager.Options
 	external     external.Options
+	// api says what Prometheus' HTTP API allows; apiOptions completes it.
+	api tsdb.APIOptions
 }
 
 // defaultConfig writes the defaults of all packages down as a configuration.
@@ -148,6 +150,8 @@ func compose(c config.Config) (options, error) {
 	o.health.DataDir = o.tsdb.Path
 	o.health.MaxSampleAge = max(4*o.tsdb.ScrapeInterval, o.health.MaxSampleAge)
 
+	o.api.EnableAdmin, o.api.EnableRemoteWrite, o.api.EnableOTLP = c.Web.EnableAdminAPI, c.Web.EnableRemoteWrite, c.Web.EnableOTLP
+
 	o.alerting.BuiltinRules, o.alerting.RuleFiles = c.Alerting.BuiltinRules, c.RuleFiles
 	o.alerting.Choice = alerting.Choice{Disabled: c.Alerting.Disabled, Severity: c.Alerting.Severity, TrafficHours: c.Alerting.TrafficHours}
 	o.alerting.EvaluationInterval = time.Duration(c.Alerting.EvaluationInterval)
@@ -187,6 +191,13 @@ func placed(c config.Config, err error) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// options are those of the invocation, see composeAndCheck.
+func (inv invocation) options() (options, error) {
+	opts, err := composeAndCheck(inv.config)
+	opts.api.Flags = inv.flags
+	return opts, err
 }
 
 // composeAgent sets the options of the agent itself.
@@ -239,9 +250,17 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return addr.Prefix(addr.BitLen())
 }
 
-// bound completes the options by the address that was really bound: port 0
-// has become a port, and a wildcard address is named after this machine.
-func (o *options) bound(addr net.Addr) (reach *url.URL) {
+// address is the bound address of the process. It does not change.
+type address struct {
+	// listen is host:port as it was bound, reach what leads there, and instance
+	// the label of the process' own samples.
+	listen, instance string
+	reach            *url.URL
+}
+
+// addressOf returns the address of a bound listener: port 0 has become a port, and
+// a wildcard address is named after this machine.
+func addressOf(configFile string, addr net.Addr) address {
 	host, port, _ := net.SplitHostPort(addr.String())
 	reachHost, instance := host, host
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
@@ -250,19 +269,28 @@ func (o *options) bound(addr net.Addr) (reach *url.URL) {
 		instance = cmp.Or(name, "localhost")
 	}
 	scheme := "http"
-	if o.web.ConfigFile != "" && tlsEnabled(o.web.ConfigFile) {
+	if tlsEnabled(configFile) {
 		scheme = "https"
 	}
-	reach = &url.URL{Scheme: scheme, Host: net.JoinHostPort(reachHost, port)}
-	o.tsdb.Instance = net.JoinHostPort(instance, port)
-	o.alerting.ExternalURL = cmp.Or(o.web.ExternalURL, reach)
+	return address{
+		listen: addr.String(), instance: net.JoinHostPort(instance, port),
+		reach: &url.URL{Scheme: scheme, Host: net.JoinHostPort(reachHost, port)},
+	}
+}
+
+// reachedAt completes the options by the address that was bound.
+func (o *options) reachedAt(at address) {
+	o.tsdb.Instance = at.instance
+	o.alerting.ExternalURL = cmp.Or(o.web.ExternalURL, at.reach)
 	o.alertmanager.ExternalURL = o.alerting.ExternalURL
-	return reach
 }
 
 // tlsEnabled tells whether the web configuration file, which is valid, turns
-// TLS on.
+// TLS on. No file does not.
 func tlsEnabled(path string) bool {
+	if path == "" {
+		return false
+	}
 	var file struct {
 		TLS *struct{} `yaml:"tls_server_config"`
 	}

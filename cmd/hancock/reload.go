@@ -5,34 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/promslog"
-	promconfig "github.com/prometheus/prometheus/config"
 
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 )
 
-// reloader takes new rules, a new Alertmanager section and new Alertmanagers
-// outside into the running process, when SIGHUP or POST /-/reload asks for it.
-// Everything that can be wrong with them is found before anything is touched:
-// with a bad configuration, the last good one goes on.
+// reloader takes a changed configuration into the running process, when SIGHUP
+// or POST /-/reload asks for it: all of it but the listen address, the data
+// directory and the path of the web configuration file. Everything that can be
+// wrong with it is found before anything is touched: with a bad configuration,
+// the last good one goes on.
 type reloader struct {
 	// load reads the command line, the environment and the file again.
 	load func() (invocation, error)
 	// parts are what takes new options, in the order in which they do.
 	parts []reloadable
-	// look warns of what is valid but of no use.
-	look func(context.Context, config.Config)
+	// bind completes options by what only a process that runs has.
+	bind func(*options)
+	// look warns of what is valid but of no use; settled says that metrics of
+	// others should be there by now.
+	look func(_ context.Context, _ config.Config, settled bool)
 	log  *slog.Logger
 	// hangups are the signals that ask for a reload.
 	hangups <-chan os.Signal
@@ -40,11 +42,16 @@ type reloader struct {
 	mu sync.Mutex
 	// good is the last invocation that was taken.
 	good invocation
+	// since is when others were first asked for their metrics as they are now;
+	// moved says that it has changed.
+	since time.Time
+	moved chan struct{}
 	// current are the options of the last good configuration, set under mu.
 	current atomic.Pointer[options]
 	// started is the configuration of the start: what of it cannot be taken
-	// while the process runs still counts.
+	// while the process runs still counts. tls says that it turned on TLS.
 	started config.Config
+	tls     bool
 
 	// failed says that the last attempt did, succeeded when the last one that did not was, in milliseconds.
 	failed    atomic.Bool
@@ -57,13 +64,19 @@ type reloadable struct {
 	reload func(options) error
 }
 
-func newReloader(inv invocation, s services, hangups <-chan os.Signal) *reloader {
+// newReloader returns a reloader without parts. demo is nil but in a demonstration.
+func newReloader(inv invocation, s services, demo *demonstration, hangups <-chan os.Signal) *reloader {
 	begun := time.Now()
 	r := &reloader{
-		hangups: hangups, good: inv,
-		load: inv.again, parts: s.reloadables(),
-		look: func(ctx context.Context, c config.Config) { warnOfRules(ctx, s, c, time.Since(begun) >= settling(c)) },
-		log:  s.log.With("component", "configuration"), started: inv.config,
+		hangups: hangups, good: inv, load: inv.again, since: begun, moved: make(chan struct{}, 1),
+		bind: func(o *options) {
+			o.reachedAt(s.at)
+			if demo != nil {
+				demo.simulate(o)
+			}
+		},
+		look: func(ctx context.Context, c config.Config, settled bool) { warnOfRules(ctx, s, c, settled) },
+		log:  s.log.With("component", "configuration"), started: inv.config, tls: tlsEnabled(inv.config.Web.ConfigFile),
 	}
 	r.current.Store(&s.opts)
 	r.succeeded.Store(begun.UnixMilli())
@@ -105,7 +118,7 @@ func (r *reloader) serve(c echo.Context) error {
 
 // run reloads at each SIGHUP until ctx is done.
 func (r *reloader) run(ctx context.Context) error {
-	r.look(ctx, r.started)
+	r.look(ctx, r.started, settling(r.started) == 0)
 	settled := time.NewTimer(settling(r.started))
 	defer settled.Stop()
 	for {
@@ -115,8 +128,12 @@ func (r *reloader) run(ctx context.Context) error {
 		case <-settled.C:
 			r.mu.Lock()
 			if c := r.good.config; settling(c) > 0 {
-				r.look(ctx, c)
+				r.look(ctx, c, true)
 			}
+			r.mu.Unlock()
+		case <-r.moved:
+			r.mu.Lock()
+			settled.Reset(settling(r.good.config))
 			r.mu.Unlock()
 		case <-r.hangups:
 			_, _ = r.reload() // logged
@@ -124,10 +141,13 @@ func (r *reloader) run(ctx context.Context) error {
 	}
 }
 
-// last is what Prometheus' API tells of the configuration.
-func (r *reloader) last() (section *promconfig.Config, success bool, at time.Time) {
-	return r.current.Load().tsdb.Prometheus, !r.failed.Load(), time.UnixMilli(r.succeeded.Load())
+// last returns whether the last reload succeeded and when one last did.
+func (r *reloader) last() (success bool, at time.Time) {
+	return !r.failed.Load(), time.UnixMilli(r.succeeded.Load())
 }
+
+// key is the API key in effect.
+func (r *reloader) key() string { return r.current.Load().web.APIKey }
 
 // reload reads everything again. It returns the names of the settings that
 // need a restart.
@@ -151,13 +171,22 @@ func (r *reloader) reload() (restart []string, err error) {
 		// Without it everything would be as by default, and nobody would be told any more.
 		return nil, fmt.Errorf("%s is not there any more", r.good.configFile)
 	}
-	opts, err := composeAndCheck(inv.config)
+	// Both must be valid: what the next start would read, and the same with the
+	// listen address, data directory and TLS file in effect.
+	if _, err := compose(inv.config); err != nil {
+		return nil, usageError{err}
+	}
+	effective := inv
+	effective.config, effective.flags = r.effective(inv.config), maps.Clone(inv.flags)
+	for _, name := range []string{"storage.path", "web.config.file", "web.listen-address"} {
+		effective.flags[name] = r.current.Load().api.Flags[name]
+	}
+	opts, err := effective.options()
 	if err != nil {
 		return nil, err
 	}
-	// What is known only since the port was bound stays.
+	r.bind(&opts)
 	good := r.current.Load()
-	opts.alerting.ExternalURL, opts.alertmanager.ExternalURL = good.alerting.ExternalURL, good.alertmanager.ExternalURL
 	logFindings(r.log, inv.config, opts)
 	for i, part := range r.parts {
 		if err := part.reload(opts); err != nil {
@@ -169,65 +198,48 @@ func (r *reloader) reload() (restart []string, err error) {
 		}
 	}
 	r.current.Store(&opts)
-	r.good = inv
-	r.look(context.Background(), inv.config)
-	return changedSettings(r.started, inv.config), nil
-}
-
-// changedSettings are the names of the settings that differ and that only a
-// start takes.
-func changedSettings(old, now config.Config) []string {
-	// A reload takes these; those of a group are compared one by one; the rest has no effect, or as the scheme of
-	// escaping, which is filled in where global says anything, has it in scrape_configs.
-	others := []string{
-		"alerting.builtin_rules", "alerting.disabled", "alerting.severity", "alerting.traffic_hours", "alerting.evaluation_interval", "prometheus.rule_files", "prometheus.alerting",
-		"prometheus.global.evaluation_interval", "prometheus.global.rule_query_offset",
-		"prometheus.global", "prometheus.storage",
-		"prometheus.runtime", "prometheus.tracing", "prometheus.global.metric_name_escaping_scheme",
-	}
-	was, is := prometheusSection(old), prometheusSection(now)
-	changed := []string{}
-	for _, s := range []struct {
-		name     string
-		old, now any
-	}{
-		{"web", old.Web, now.Web},
-		{"agent", old.Agent, now.Agent},
-		{"storage", old.Storage, now.Storage},
-		{"alerting", old.Alerting, now.Alerting},
-		{"prometheus", was, is},
-		{"prometheus.global", was.GlobalConfig, is.GlobalConfig},
-		{"prometheus.storage", was.StorageConfig, is.StorageConfig},
-	} {
-		a, b := reflect.ValueOf(s.old), reflect.ValueOf(s.now)
-		for i := range a.NumField() {
-			tag, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("yaml"), ",")
-			name := s.name + "." + tag
-			if tag != "" && !slices.Contains(others, name) && !same(a.Field(i), b.Field(i)) {
-				changed = append(changed, name)
-			}
+	if !sameTargets(r.good.config, inv.config) {
+		r.since = time.Now()
+		select {
+		case r.moved <- struct{}{}:
+		default:
 		}
 	}
-	slices.Sort(changed)
-	return changed
+	r.good = inv
+	r.look(context.Background(), inv.config, time.Since(r.since) >= settling(inv.config))
+	return r.needRestart(inv.config), nil
 }
 
-// prometheusSection is that of c, or an empty one.
-func prometheusSection(c config.Config) promconfig.Config {
-	if c.Prometheus != nil {
-		return *c.Prometheus
+// needRestart returns the names of changed settings that take effect at the next
+// start. The web configuration file is read for each connection, except that
+// TLS is turned on or off at startup.
+func (r *reloader) needRestart(now config.Config) []string {
+	need := []string{}
+	if now.Storage.Path != r.started.Storage.Path {
+		need = append(need, "storage.path")
 	}
-	empty, err := promconfig.Load("", promslog.NewNopLogger())
-	if err != nil {
-		panic("loading an empty configuration: " + err.Error())
+	if now.Web.ConfigFile != r.started.Web.ConfigFile || tlsEnabled(now.Web.ConfigFile) != r.tls {
+		need = append(need, "web.config_file")
 	}
-	return *empty
+	if now.Web.ListenAddress != r.started.Web.ListenAddress {
+		need = append(need, "web.listen_address")
+	}
+	return need
 }
 
-// same compares two values of one field. A list that is missing is an empty one.
-func same(a, b reflect.Value) bool {
-	if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
-		return true
+// effective returns the configuration that a reload applies: written, with the
+// listen address, data directory and TLS file of the start.
+func (r *reloader) effective(written config.Config) config.Config {
+	written.Storage.Path = r.started.Storage.Path
+	written.Web.ConfigFile, written.Web.ListenAddress = r.started.Web.ConfigFile, r.started.Web.ListenAddress
+	return written
+}
+
+// sameTargets reports whether the scrape jobs of a and b are equal.
+func sameTargets(a, b config.Config) bool {
+	if a.Prometheus == nil || b.Prometheus == nil {
+		return a.Prometheus == b.Prometheus
 	}
-	return reflect.DeepEqual(a.Interface(), b.Interface())
+	return reflect.DeepEqual(a.Prometheus.ScrapeConfigs, b.Prometheus.ScrapeConfigs) &&
+		slices.Equal(a.Prometheus.ScrapeConfigFiles, b.Prometheus.ScrapeConfigFiles)
 }

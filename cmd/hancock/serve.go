@@ -15,7 +15,6 @@ import (
 
 	"github.com/cyberviser/hancock/agent"
 	"github.com/cyberviser/hancock/agent/llm"
-	"github.com/cyberviser/hancock/agent/requestlog"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/web"
 )
@@ -33,7 +32,7 @@ import (
 // stopping is starting backwards: HTTP drained, rules, scraping, storage. With
 // a demonstration, that stands for the model, the clients and the past.
 func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, stderr io.Writer) (err error) {
-	opts, err := composeAndCheck(inv.config)
+	opts, err := inv.options()
 	if err != nil {
 		return err
 	}
@@ -43,12 +42,11 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	signal.Notify(hangups, syscall.SIGHUP)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	parts := background{fail: fail, patience: opts.stopParts}
+	parts := &background{fail: fail}
+	parts.patience.Store(int64(opts.stopParts))
 
-	s := services{opts: opts, logs: requestlog.NewLog(stderr, opts.logLevel), reg: newRegistry()}
-	s.log, s.quiet = s.logs.Logger(slog.LevelDebug), libraryLogger(s.logs, opts.logLevel)
-	slog.SetDefault(s.quiet.With("component", "library"))
-	s.begin(inv)
+	s := services{opts: opts, level: new(slog.LevelVar), reg: newRegistry(), parts: parts}
+	s.begin(inv, stderr)
 
 	// Nothing is touched before the port is ours.
 	ln, err := web.Listen(ctx, opts.web)
@@ -56,7 +54,8 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		return err
 	}
 	defer ln.Close() // Serve closes it; this one is for an error on the way there.
-	reach := s.opts.bound(ln.Addr())
+	s.at = addressOf(opts.web.ConfigFile, ln.Addr())
+	s.opts.reachedAt(s.at)
 
 	if demo == nil {
 		err = refuseGenerated(opts.tsdb.Path)
@@ -102,31 +101,31 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	}
 	defer closing(&err, "health checks", s.health.Close)
 
-	reload := newReloader(inv, s, hangups)
-	api := s.db.NewAPI(apiOptions(inv, ln.Addr(), s, reload))
-	server, err := newServer(ctx, s, api, reload, demo != nil)
-	if err != nil {
+	reload := newReloader(inv, s, demo, hangups)
+	s.api = s.db.NewAPI(apiOptions(s, s.opts, reload))
+	if s.server, err = newServer(ctx, s, reload, demo != nil); err != nil {
 		return err
 	}
+	reload.parts = s.reloadables(reload)
 
 	defer parts.start("scraping", s.db.Run)(&err)
 	defer parts.start("notification", s.notification.outside.Run)(&err)
 	defer parts.start("rules", s.rules.Run)(&err)
 	defer parts.start("reload", reload.run)(&err)
-	go api.Warm() // It holds nothing open: a stop that comes meanwhile does not wait for it.
+	go s.api.Warm() // It holds nothing open: a stop that comes meanwhile does not wait for it.
 	if demo != nil {
-		defer parts.start("demo traffic", demo.traffic(reach, opts.web.APIKey))(&err)
+		defer parts.start("demo traffic", demo.traffic(s.at.reach, reload.key))(&err)
 	}
 
-	greet(stdout, inv, s.opts, reach.String(), demo != nil)
-	s.log.Info("ready", "event", "ready", "url", reach.String(), "version", version.Version, "demo", demo != nil,
+	greet(stdout, inv, s.opts, s.at.reach.String(), demo != nil)
+	s.log.Info("ready", "event", "ready", "url", s.at.reach.String(), "version", version.Version, "demo", demo != nil,
 		"unwatched_seconds", int(s.db.Gap().Seconds()))
 	defer context.AfterFunc(ctx, func() {
 		s.log.Info("stopping", "event", "stopping", "cause", context.Cause(ctx))
 		s.agent.Stopping()
 		s.logs.EndStreams()
 	})()
-	err = server.Serve(ctx, ln)
+	err = s.server.Serve(ctx, ln)
 	if failure := (partError{}); errors.As(context.Cause(ctx), &failure) {
 		return errors.Join(failure, err)
 	}

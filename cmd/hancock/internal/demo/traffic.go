@@ -27,8 +27,9 @@ type TrafficOptions struct {
 	Rate float64
 	// Clients bounds the requests under way at a time; at the bound, traffic waits.
 	Clients int
-	// APIKey is sent as a bearer token when it is not empty.
-	APIKey string
+	// APIKey is asked before each request for what is sent as a bearer token,
+	// where it is not empty. nil is none.
+	APIKey func() string
 	// WebhookSecret signs what is sent to the webhook when it is not empty.
 	WebhookSecret string
 	// TLS is used for an https URL; nil means the system's defaults.
@@ -207,8 +208,8 @@ func (t *Traffic) request(ctx context.Context, d draw) (*http.Request, error) {
 		req.Header.Set("X-Hancock-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
 	}
 	req.Header.Set("User-Agent", "hancock-demo")
-	if t.opts.APIKey != "" {
-		req.Header.Set("Authorization", "Bearer "+t.opts.APIKey)
+	if t.opts.APIKey != nil && t.opts.APIKey() != "" {
+		req.Header.Set("Authorization", "Bearer "+t.opts.APIKey())
 	}
 	return req, nil
 }

@@ -107,7 +107,7 @@ func TestTrafficSendsEachKindInEachMode(t *testing.T) {
 	}))
 	defer server.Close()
 	o := fastTraffic()
-	o.APIKey = "secret"
+	o.APIKey = func() string { return "secret" }
 	traffic, err := NewTraffic(server.URL+"/prefix", o)
 	require.NoError(t, err)
 	stop := run(t, traffic)
