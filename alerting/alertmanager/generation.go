@@ -169,7 +169,7 @@ func (a *Alertmanager) start(g *generation) {
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
 		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, a.options.Retention}, nil)
-	g.dispatcher = dispatch.NewDispatcher(known, g.routes, g.flushes.around(pipeline), g.marker,
+	g.dispatcher = dispatch.NewDispatcher(known, g.routes, g.flushes.around(storedFirst(a.store, pipeline)), g.marker,
 		func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) },
 		groupMaintenance, nil, a.log, eventrecorder.Recorder{}, a.dispatching, g.template)
 	a.metrics.use(g.kinds)
