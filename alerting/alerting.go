@@ -121,6 +121,8 @@ type Manager struct {
 	// shown are the groups until then; nil from then on.
 	shown atomic.Pointer[[]*rules.Group]
 
+	restoring restoring
+
 	begun    atomic.Bool   // Run was called.
 	closed   atomic.Bool   // Close was called.
 	closing  chan struct{} // Closed when Close begins,
@@ -154,14 +156,15 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 			Registerer: reg,
 			Parser:     in.parser,
 		},
-		ready:    s.Ready,
-		cancel:   cancel,
-		to:       to,
-		logger:   logger,
-		in:       in,
-		closing:  make(chan struct{}),
-		finished: make(chan struct{}),
-		ended:    make(chan struct{}),
+		ready:     s.Ready,
+		cancel:    cancel,
+		to:        to,
+		logger:    logger,
+		in:        in,
+		restoring: newRestoring(),
+		closing:   make(chan struct{}),
+		finished:  make(chan struct{}),
+		ended:     make(chan struct{}),
 	}
 	m.configure(in)
 	m.rules = rules.NewManager(m.opts)
@@ -233,6 +236,7 @@ func (m *Manager) evaluate(ctx context.Context, g *rules.Group, at time.Time) {
 	m.gate.RLock()
 	defer m.gate.RUnlock()
 	rules.DefaultEvalIterationFunc(ctx, g, at)
+	m.evaluated(ctx, g, at)
 }
 
 // Close stops the evaluation and waits until it has ended; one that is going on gets five seconds and is then

@@ -108,9 +108,13 @@ func parseFile(data []byte) (savedFile, error) {
 	}
 	first, rest, terminated := bytes.Cut(data, []byte("\n"))
 	var header savedHeader
-	if err := json.Unmarshal(first, &header); err != nil {
+	err := json.Unmarshal(first, &header)
+	switch {
+	case err != nil:
 		damage = append(damage, fmt.Errorf("line 1: %w", err))
-	} else if header.Version != savedVersion && header.Version != savedOldVersion {
+	case header.Version == 0:
+		damage, rest = append(damage, errors.New("line 1 is not a header")), data
+	case header.Version != savedVersion && header.Version != savedOldVersion:
 		return f, fmt.Errorf("the active alerts are in version %d, known are %d and %d", header.Version, savedOldVersion, savedVersion)
 	}
 	f.old = header.Version == savedOldVersion || !terminated
