@@ -129,7 +129,7 @@ func (s *store) complain(err error) {
 	s.metrics.saveErrors.WithLabelValues(alertsFile).Inc()
 	if now := time.Now(); now.Sub(s.complained) >= complainEvery {
 		s.complained = now
-		s.log.Error("failed to persist active alerts; attempts continue", "file", alertsFile, "error", err)
+		s.log.Error("failed to persist change", "file", alertsFile, "error", err)
 	}
 }
 
