@@ -6,7 +6,7 @@ PKG := github.com/prometheus/common/version
 LDFLAGS := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
 GOLANGCI := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: build run demo test lint fmt bench fuzz assets
+.PHONY: build run demo test kill-test lint fmt bench fuzz assets
 
 # One static binary, ./hancock.
 build:
@@ -23,6 +23,12 @@ demo: build
 # Everything: Go with the race detector, house rules, the page in a browser.
 test:
 	.ci/test
+
+# Kills the process N times under load and compares what it had acknowledged
+# with what it has after each restart.
+N ?= 200
+kill-test:
+	HANCOCK_TEST_KILLS=$(N) go test -run '^TestKilledUnderLoad$$' -count 1 -timeout 3h -v ./cmd/hancock
 
 lint:
 	.ci/lint

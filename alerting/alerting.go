@@ -133,6 +133,8 @@ type Manager struct {
 	// shown are the groups until then; nil from then on.
 	shown atomic.Pointer[[]*rules.Group]
 
+	restoring restoring
+
 	begun    atomic.Bool   // Run was called.
 	closed   atomic.Bool   // Close was called.
 	closing  chan struct{} // Closed when Close begins,
@@ -166,14 +168,15 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 			Registerer: reg,
 			Parser:     in.parser,
 		},
-		ready:    s.Ready,
-		cancel:   cancel,
-		to:       to,
-		logger:   logger,
-		in:       in,
-		closing:  make(chan struct{}),
-		finished: make(chan struct{}),
-		ended:    make(chan struct{}),
+		ready:     s.Ready,
+		cancel:    cancel,
+		to:        to,
+		logger:    logger,
+		in:        in,
+		restoring: newRestoring(),
+		closing:   make(chan struct{}),
+		finished:  make(chan struct{}),
+		ended:     make(chan struct{}),
 	}
 	m.configure(in)
 	m.rules = rules.NewManager(m.opts)
@@ -249,6 +252,7 @@ func (m *Manager) evaluate(known <-chan struct{}) rules.GroupEvalIterationFunc {
 		defer m.gate.RUnlock()
 		m.alerts.before(ctx, g, at)
 		rules.DefaultEvalIterationFunc(ctx, g, at)
+		m.evaluated(ctx, g, at)
 		m.alerts.after(g)
 	}
 }

@@ -163,7 +163,7 @@ func Open(o Options, reg prometheus.Registerer, log *slog.Logger) (am *Alertmana
 		return nil, fmt.Errorf("making the set of alerts: %w", err)
 	}
 	a.store.alerts = a.alerts
-	if err := a.store.restore(); err != nil {
+	if err := a.store.open(); err != nil {
 		return nil, err
 	}
 	a.warnOfBroadSilences(context.Background(), silence.QState(silence.SilenceStateActive))
@@ -175,6 +175,7 @@ func Open(o Options, reg prometheus.Registerer, log *slog.Logger) (am *Alertmana
 	a.workers.Go(func() { a.nflog.Maintenance(o.MaintenanceInterval, nflogFile, a.stop, a.compactNotificationLog) })
 	a.workers.Go(func() { a.nflogJournal.run(a.stop) })
 	a.workers.Go(func() { a.store.run(a.stop) })
+	a.workers.Go(func() { a.store.maintain(a.stop) })
 	a.workers.Go(func() { a.inbox.run(a.stop, a.put) })
 	a.start(g)
 	return a, nil
@@ -191,11 +192,14 @@ func (a *Alertmanager) release() {
 	if a.nflogJournal != nil {
 		a.nflogJournal.close()
 	}
+	if a.store != nil && a.store.journal != nil {
+		a.store.journal.close()
+	}
 }
 
 // put takes alerts in. It waits for the dispatcher when that is behind.
 func (a *Alertmanager) put(alerts []*alert.Alert) {
-	if err := a.alerts.Put(context.Background(), alerts...); err != nil {
+	if err := a.store.put(context.Background(), false, alerts...); err != nil {
 		a.log.Error("taking alerts in failed", "alerts", len(alerts), "error", err)
 	}
 }
@@ -255,7 +259,7 @@ func (a *Alertmanager) Close() error {
 	g.stop(g.options.CloseTimeout)
 	close(a.stop)
 	a.workers.Wait()
-	err := errors.Join(a.store.save(), a.silenceJournal.close(), a.nflogJournal.close())
+	err := errors.Join(a.store.close(), a.store.journal.close(), a.silenceJournal.close(), a.nflogJournal.close())
 	a.alerts.Close()
 	if err != nil {
 		return fmt.Errorf("closing the alertmanager: %w", err)

@@ -116,7 +116,7 @@ func (r *recorder) tooLarge(ctx context.Context, err error) bool {
 // at each group_interval, for ever.
 func (r *recorder) wasRefused(ctx context.Context, alerts []*alert.Alert) bool {
 	key, _ := notify.GroupKey(ctx)
-	if !r.refused.CompareAndDelete(key, contentHash(alerts)) {
+	if !r.refused.CompareAndDelete(key, messageHash(alerts)) {
 		return false
 	}
 	r.log.WarnContext(ctx, "oversized notification not repeated", "receiver", r.receiver, "integration", r.inner.String(),
@@ -128,14 +128,14 @@ func (r *recorder) wasRefused(ctx context.Context, alerts []*alert.Alert) bool {
 func (r *recorder) remember(ctx context.Context, alerts []*alert.Alert, refused bool) {
 	key, _ := notify.GroupKey(ctx)
 	if refused {
-		r.refused.Store(key, contentHash(alerts))
+		r.refused.Store(key, messageHash(alerts))
 	} else {
 		r.refused.Delete(key)
 	}
 }
 
-// contentHash is of the alerts of a message and their states, in any order.
-func contentHash(alerts []*alert.Alert) uint64 {
+// messageHash is of the alerts of a message and their states, in any order.
+func messageHash(alerts []*alert.Alert) uint64 {
 	var sum uint64
 	for _, a := range alerts {
 		h := fnv.New64a()

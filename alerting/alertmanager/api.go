@@ -73,7 +73,7 @@ func (l *lazyAPI) get(a *Alertmanager) (http.Handler, error) {
 			return a.current.Load().dispatcher.Groups(ctx, route, filter)
 		}
 		muted := func(route, group string) ([]string, bool) { return a.current.Load().marker.Muted(route, group) }
-		api, err := apiv2.NewAPI(a.alerts, groups, muted, a.silences, nil, a.log, usedOnly{a.metrics.registerer, a})
+		api, err := apiv2.NewAPI(acknowledged{a.alerts, a.store}, groups, muted, a.silences, nil, a.log, usedOnly{a.metrics.registerer, a})
 		if err != nil {
 			return nil, fmt.Errorf("making API v2: %w", err)
 		}
@@ -161,7 +161,7 @@ func (a *Alertmanager) serveAPI(w http.ResponseWriter, r *http.Request, h http.H
 	if err := a.silenceJournal.err(); changesSilence && held.status < 300 && err != nil {
 		// A new snapshot has room where the old one could not grow.
 		if _, err := a.compactSilences(); err != nil {
-			refuse(w, http.StatusInternalServerError, "the change works, but it could not be written to disk, so a restart would forget it; the log says why")
+			refuse(w, http.StatusInternalServerError, errNotPersisted.Error())
 			return
 		}
 	}

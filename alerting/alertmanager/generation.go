@@ -175,7 +175,8 @@ func (a *Alertmanager) start(g *generation) {
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
 		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, g.options.Retention}, nil)
-	g.dispatcher = dispatch.NewDispatcher(known, dispatch.NewRoute(heartbeatApart(g.config.Route, false), nil), g.flushes.around(g.heartbeat.before(pipeline)), g.marker,
+	stages := g.flushes.around(g.heartbeat.before(storedFirst(a.store, pipeline)))
+	g.dispatcher = dispatch.NewDispatcher(known, dispatch.NewRoute(heartbeatApart(g.config.Route, false), nil), stages, g.marker,
 		func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) },
 		groupMaintenance, nil, a.log, eventrecorder.Recorder{}, a.dispatching, g.template)
 	a.metrics.use(g.kinds)
@@ -199,7 +200,7 @@ func (g *generation) stop(patience time.Duration) {
 
 // warn says what is allowed but hardly meant.
 func (a *Alertmanager) warn(g *generation) {
-	a.warnOfTemplates(g.config)
+	a.warnOfTemplates(g)
 	for _, name := range g.unused {
 		a.log.Warn("no route names this receiver, so it is never told", "receiver", name)
 	}

@@ -229,15 +229,17 @@ func FuzzParseAlerts(f *testing.F) {
 	f.Add([]byte(`{"version":1,"saved_at":"2026-01-01T00:00:00Z","alerts":[{"labels":{"alertname":"A"},"starts_at":"2026-01-01T00:00:00Z"}]}`))
 	f.Add([]byte(`{"version":1,"alerts":[{},null]}`))
 	f.Add([]byte(`{`))
+	f.Add([]byte("{\"version\":2}\n{\"labels\":{\"a\":\"b\"},\"starts_at\":\"2026-01-01T00:00:00Z\"}\nnull\n{"))
 	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		alerts, err := parseAlerts(data, now, time.Minute)
-		if err != nil {
-			require.Empty(t, alerts)
+		saved, _ := parseFile(data)
+		changes := saved.restorable(now, time.Minute)
+		for _, c := range changes {
+			require.NoError(t, c.alert.Validate())
 		}
-		for _, a := range alerts {
-			require.NoError(t, a.Validate())
-		}
+		again, err := parseFile(append([]byte("{\"version\":2}\n"), encode(changes, now)...))
+		require.NoError(t, err)
+		require.Len(t, again.alerts, len(changes))
 	})
 }
 

@@ -153,6 +153,9 @@ func (j *journal) compact(snapshot func(io.Writer) (int64, error)) (size int64, 
 	if err == nil {
 		size, err = snapshot(f)
 	}
+	if err == nil {
+		err = f.Sync() // the sync below, during which nothing can be appended, is short then
+	}
 
 	j.mu.Lock()
 	defer j.mu.Unlock()

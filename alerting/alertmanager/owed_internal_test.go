@@ -83,6 +83,7 @@ func TestSavingIsTriedAgain(t *testing.T) {
 		am := openInternal(t, dir)
 		require.NoError(t, os.Rename(dir, dir+".gone"))
 		am.nflogJournal.file.Close() // the next append fails
+		am.store.journal.file.Close()
 		require.NoError(t, am.nflog.Log(&nflogpb.Receiver{GroupName: "r", Integration: "i"}, "group", []uint64{1}, nil, nil, time.Hour))
 		am.Send(&notifier.Alert{Labels: labels.FromStrings("alertname", "A"), StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour)})
 		time.Sleep(10 * time.Minute)
@@ -117,12 +118,9 @@ func TestChangedEndIsSaved(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		saved := func() time.Duration {
-			data, err := os.ReadFile(filepath.Join(dir, alertsFile))
-			require.NoError(t, err)
-			alerts, err := parseAlerts(data, time.Now(), time.Minute)
-			require.NoError(t, err)
+			alerts := savedIn(t, dir)
 			require.Len(t, alerts, 1)
-			return alerts[0].EndsAt.Sub(begun)
+			return alerts[0].alert.EndsAt.Sub(begun)
 		}
 		put(time.Hour)
 		require.Equal(t, time.Hour, saved())
@@ -136,16 +134,18 @@ func TestChangedEndIsSaved(t *testing.T) {
 // With a clock that was set back, alerts end as long after the start as ever.
 func TestClockSetBack(t *testing.T) {
 	now := time.Now()
-	file, err := json.Marshal(savedAlerts{Version: savedVersion, SavedAt: now.Add(48 * time.Hour), Alerts: []savedAlert{
+	file, err := json.Marshal(savedHeader{Version: savedOldVersion, SavedAt: now.Add(48 * time.Hour), Alerts: []savedAlert{
 		{Labels: model.LabelSet{"alertname": "Fires"}, StartsAt: now.Add(47 * time.Hour), EndsAt: now.Add(48*time.Hour + time.Minute), UpdatedAt: now.Add(48 * time.Hour)},
 		{Labels: model.LabelSet{"alertname": "Ended"}, StartsAt: now.Add(46 * time.Hour), EndsAt: now.Add(47 * time.Hour), UpdatedAt: now.Add(47 * time.Hour)},
 	}})
 	require.NoError(t, err)
-	alerts, err := parseAlerts(file, now, 5*time.Minute)
+	saved, err := parseFile(file)
 	require.NoError(t, err)
+	alerts := saved.restorable(now, 5*time.Minute)
 	require.Len(t, alerts, 2)
-	require.WithinDuration(t, now.Add(5*time.Minute), alerts[0].EndsAt, time.Second)
-	require.WithinDuration(t, now.Add(-time.Hour), alerts[0].StartsAt, time.Second)
-	require.True(t, alerts[1].ResolvedAt(now))
-	require.False(t, alerts[0].UpdatedAt.After(now), "what comes now is newer")
+	fires, ended := alerts[0].alert, alerts[1].alert
+	require.WithinDuration(t, now.Add(5*time.Minute), fires.EndsAt, time.Second)
+	require.WithinDuration(t, now.Add(-time.Hour), fires.StartsAt, time.Second)
+	require.True(t, ended.ResolvedAt(now))
+	require.False(t, fires.UpdatedAt.After(now), "what comes now is newer")
 }

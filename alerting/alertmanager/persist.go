@@ -89,7 +89,7 @@ func wholeNotification(entry []byte) bool {
 func (a *Alertmanager) saveFailed(file string) func(error) {
 	return func(err error) {
 		a.metrics.saveErrors.WithLabelValues(file).Inc()
-		a.log.Error("a change is not on disk; a crash would forget it", "file", file, "error", err)
+		a.log.Error("failed to persist change", "file", file, "error", err)
 	}
 }
 

@@ -41,7 +41,7 @@ type recorder struct {
 	timeout, grace time.Duration
 	turns          chan struct{} // a token for each try under way
 	hanging        atomic.Int32  // tries that were given up but have not returned
-	refused        sync.Map      // of a group key, the contentHash of the message that its receiver refused as too large
+	refused        sync.Map      // of a group key, the messageHash of the message that its receiver refused as too large
 }
 
 // Notify implements notify.Notifier. When ctx is cancelled, because the

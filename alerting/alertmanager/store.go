@@ -2,9 +2,9 @@ package alertmanager
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -19,68 +19,95 @@ import (
 )
 
 const (
-	// saveDelay is the time between two saves: the first change is saved at
-	// once, what follows is collected. While saving fails it becomes longer.
-	saveDelay    = 500 * time.Millisecond
+	// retryDelay is the shortest time between two attempts to save after one
+	// that failed. Without a waiting request it doubles up to maxSaveDelay.
+	retryDelay   = 500 * time.Millisecond
 	maxSaveDelay = time.Minute
-	// lookDelay is how often the file is compared with the alerts that ended
-	// because their time is up.
-	lookDelay = 15 * time.Second
+	// endDelay is how often alerts whose end has passed are looked for.
+	endDelay = time.Second
+	// waitTimeout bounds how long a request waits until its alerts are saved.
+	waitTimeout = 10 * time.Second
+	// minCompactBytes is the size up to which the file is left to grow.
+	minCompactBytes = 4 << 20
 )
 
-// store keeps the set of alerts in a file, so that a restart in the middle of
-// group_wait loses none and what ends meanwhile is told. It sees all changes
-// as the callback of the set, under the set's lock.
+var errNotPersisted = errors.New("change applied but not persisted; see the log")
+
+// store keeps the set of alerts in a journal, so that a restart in the middle
+// of group_wait loses none and what ends meanwhile is notified. It receives all
+// changes as the callback of the set, under the set's lock, and numbers those
+// that a restart needs. One goroutine appends what has accumulated and syncs
+// the file, so many requests share one write.
 type store struct {
 	path    string
 	grace   time.Duration // see Options.RestoreGrace
+	upkeep  time.Duration // see Options.MaintenanceInterval
 	alerts  *mem.Alerts
+	journal *journal
 	nflog   *nflog.Log
 	next    mem.AlertStoreCallback
 	metrics *metrics
 	log     *slog.Logger
 
+	putting sync.Mutex // serialises put
+	posting bool       // the source of the alerts that are being put; under putting
+
 	mu    sync.Mutex
 	known map[model.Fingerprint]seen
 	// owed are alerts that have ended and left the set, of which some receiver
-	// still believes that they fire: it could not be told for so long.
+	// still believes that they fire: it could not be notified for so long.
 	owed    map[model.Fingerprint]*alert.Alert
-	changed chan struct{}
+	nextEnd time.Time // no known alert that fires ends earlier
+	pending []change  // not yet handed to the journal
+	// latest is the number of the last change, saved that up to which all are on
+	// disk, and attempts how often saving has begun.
+	latest, saved, attempts uint64
+	failed                  uint64        // the last attempt that failed
+	attempted               chan struct{} // closed and replaced when an attempt ends
+	closed                  bool
 
-	saving sync.Mutex
-	ended  int // alerts that had ended at the last save; under saving
+	changed chan struct{} // something is pending
+	urged   chan struct{} // a request waits
+	grown   chan struct{} // the file is large enough to be compacted
+
+	size, base int64 // bytes of the file, now and when it was compacted; under flushing
+	flushing   sync.Mutex
+	complained time.Time // under flushing
 }
 
-// seen is what is known of an alert without asking the set.
+// seen is what is known of an alert without the set.
 type seen struct {
 	ended bool
 	end   time.Time
+	// change is the number of the last change that a restart needs.
+	change uint64
+	// posted tells that the alert came over the API, and renewed that its sender
+	// has moved the end, as Prometheus does while an alert fires.
+	posted, renewed bool
+	content         uint64 // of a posted alert, see contentHash
 }
 
-// savedAlerts is the content of the file.
-type savedAlerts struct {
-	Version int          `json:"version"`
-	SavedAt time.Time    `json:"saved_at"`
-	Alerts  []savedAlert `json:"alerts"`
+// change is an alert to be saved.
+type change struct {
+	alert           *alert.Alert
+	posted, renewed bool
 }
-
-type savedAlert struct {
-	Labels       model.LabelSet `json:"labels"`
-	Annotations  model.LabelSet `json:"annotations,omitempty"`
-	StartsAt     time.Time      `json:"starts_at"`
-	EndsAt       time.Time      `json:"ends_at"`
-	UpdatedAt    time.Time      `json:"updated_at"`
-	GeneratorURL string         `json:"generator_url,omitempty"`
-	Timeout      bool           `json:"timeout,omitempty"`
-}
-
-const savedVersion = 1
 
 func newStore(o Options, l *nflog.Log, next mem.AlertStoreCallback, m *metrics, log *slog.Logger) *store {
 	return &store{
-		path: filepath.Join(o.Path, alertsFile), grace: o.RestoreGrace, nflog: l, next: next, metrics: m, log: log,
-		known: map[model.Fingerprint]seen{}, owed: map[model.Fingerprint]*alert.Alert{}, changed: make(chan struct{}, 1),
+		path: filepath.Join(o.Path, alertsFile), grace: o.RestoreGrace, upkeep: o.MaintenanceInterval,
+		nflog: l, next: next, metrics: m, log: log,
+		known: map[model.Fingerprint]seen{}, owed: map[model.Fingerprint]*alert.Alert{},
+		attempted: make(chan struct{}), changed: make(chan struct{}, 1), urged: make(chan struct{}, 1), grown: make(chan struct{}, 1),
 	}
+}
+
+// put adds alerts to the set. posted tells that they come over the API.
+func (s *store) put(ctx context.Context, posted bool, alerts ...*alert.Alert) error {
+	s.putting.Lock()
+	defer s.putting.Unlock()
+	s.posting = posted
+	return s.alerts.Put(ctx, alerts...)
 }
 
 // PreStore implements mem.AlertStoreCallback.
@@ -93,15 +120,35 @@ func (s *store) PostStore(a *alert.Alert, existing bool) {
 	defer s.mu.Unlock()
 	now, fp := time.Now(), a.Fingerprint()
 	before, known := s.known[fp]
-	s.known[fp] = seen{a.ResolvedAt(now), a.EndsAt}
+	is := seen{ended: a.ResolvedAt(now), end: a.EndsAt, change: before.change, posted: s.posting}
 	delete(s.owed, fp)
-	// That an alert goes on is not saved, since a restart moves its end anyway,
-	// unless somebody gave it an end that is farther away.
+	// The moved end of an alert that goes on is not saved, because a restart
+	// extends it, unless it is farther away or the sender's own.
 	far := func(t time.Time) bool { return t.After(now.Add(s.grace)) }
-	moved := !before.end.Equal(a.EndsAt) && (far(before.end) || far(a.EndsAt))
-	if !known || before.ended != a.ResolvedAt(now) || moved {
-		s.signal()
+	moved := !before.end.Equal(a.EndsAt)
+	save := !known || before.ended != is.ended || before.posted != is.posted || moved && (far(before.end) || far(a.EndsAt))
+	if s.posting {
+		is.content = contentHash(a)
+		is.renewed = known && !before.ended && !is.ended && (before.renewed || a.EndsAt.After(before.end))
+		save = save || is.content != before.content || moved && !a.Timeout
 	}
+	s.known[fp] = is
+	if !is.ended && a.EndsAt.Before(s.nextEnd) {
+		s.nextEnd = a.EndsAt
+	}
+	if save {
+		s.add(fp, a)
+	}
+}
+
+// add numbers a change of a known alert. s.mu is held.
+func (s *store) add(fp model.Fingerprint, a *alert.Alert) {
+	s.latest++
+	is := s.known[fp]
+	is.change = s.latest
+	s.known[fp] = is
+	s.pending = append(s.pending, change{a, is.posted, is.renewed})
+	signal(s.changed)
 }
 
 // PostDelete implements mem.AlertStoreCallback.
@@ -111,7 +158,6 @@ func (s *store) PostDelete(a *alert.Alert) {
 	defer s.mu.Unlock()
 	delete(s.known, a.Fingerprint())
 	s.owed[a.Fingerprint()] = a
-	s.signal()
 }
 
 // PostGC implements mem.AlertStoreCallback. It comes after PostDelete.
@@ -165,58 +211,34 @@ func (s *store) withOwed(alerts []*alert.Alert) []*alert.Alert {
 	return alerts
 }
 
-func (s *store) signal() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
-
-// run saves when something changed.
-func (s *store) run(stop <-chan struct{}) {
-	look := time.NewTicker(lookDelay)
-	defer look.Stop()
-	for delay := saveDelay; ; {
-		select {
-		case <-stop:
-			return
-		case <-look.C:
-			if !s.stale() {
-				continue
+// expire records alerts that ended only because their time is up: after a
+// restart they must not fire again.
+func (s *store) expire(now time.Time) {
+	var ended []model.Fingerprint
+	s.mu.Lock()
+	if !now.Before(s.nextEnd) {
+		s.nextEnd = now.Add(maxSaveDelay)
+		for fp, k := range s.known {
+			switch {
+			case k.ended:
+			case !k.end.After(now):
+				ended = append(ended, fp)
+			case k.end.Before(s.nextEnd):
+				s.nextEnd = k.end
 			}
-		case <-s.changed:
-		}
-		if err := s.save(); err != nil {
-			s.metrics.saveErrors.WithLabelValues(alertsFile).Inc()
-			delay = min(2*delay, maxSaveDelay)
-			s.log.Error("the active alerts are not on disk; a crash would forget what changed",
-				"error", err, "next_try_in", delay.String())
-			s.signal()
-		} else {
-			delay = saveDelay
-		}
-		pause := time.NewTimer(delay)
-		select {
-		case <-stop:
-			pause.Stop()
-			return
-		case <-pause.C:
 		}
 	}
-}
-
-// stale tells whether alerts ended since the last save only because their
-// time is up.
-func (s *store) stale() bool {
-	ended := 0
-	for _, a := range s.list() {
-		if a.Resolved() {
-			ended++
+	s.mu.Unlock()
+	for _, fp := range ended {
+		a, err := s.alerts.Get(fp) // takes the set's lock, which comes before s.mu
+		s.mu.Lock()
+		if k, ok := s.known[fp]; err == nil && ok && !k.ended && k.end.Equal(a.EndsAt) {
+			k.ended = true
+			s.known[fp] = k
+			s.add(fp, a)
 		}
+		s.mu.Unlock()
 	}
-	s.saving.Lock()
-	defer s.saving.Unlock()
-	return ended != s.ended
 }
 
 func (s *store) list() []*alert.Alert {
@@ -229,89 +251,79 @@ func (s *store) list() []*alert.Alert {
 	return all
 }
 
-func (s *store) save() error {
-	s.saving.Lock()
-	defer s.saving.Unlock()
-	saved := savedAlerts{Version: savedVersion, SavedAt: time.Now(), Alerts: []savedAlert{}}
-	s.ended = 0
-	alerts := s.list()
-	for _, a := range alerts {
-		if a.ResolvedAt(saved.SavedAt) {
-			s.ended++
-		}
-	}
-	for _, a := range s.withOwed(alerts) {
-		saved.Alerts = append(saved.Alerts, savedAlert{
-			a.Labels, a.Annotations, a.StartsAt, a.EndsAt, a.UpdatedAt, a.GeneratorURL, a.Timeout,
-		})
-	}
-	data, err := json.Marshal(saved)
-	if err != nil {
-		return fmt.Errorf("writing the active alerts: %w", err)
-	}
-	return writeFile(s.path, data)
-}
-
-// restore puts back what the file has. What fired then goes on to do so for
-// the grace, within which its rule is evaluated again.
-func (s *store) restore() error {
+// open restores what the file has and makes it ready for appending. What fired
+// then goes on to do so for the grace, within which its rule is evaluated again.
+func (s *store) open() error {
 	removeLeftovers(s.path)
 	data, err := os.ReadFile(s.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	missing := errors.Is(err, os.ErrNotExist)
+	if err != nil && !missing {
 		return fmt.Errorf("reading the active alerts: %w", err)
 	}
-	alerts, err := parseAlerts(data, time.Now(), s.grace)
-	if err != nil {
-		aside, moved := moveAside(s.path)
-		if moved != nil {
-			return moved
+	var saved savedFile
+	if !missing {
+		if saved, err = parseFile(data); err != nil {
+			aside, moved := moveAside(s.path)
+			if moved != nil {
+				return moved
+			}
+			s.log.Warn("the file of active alerts is damaged; what could be read of it is used, and the file is kept beside",
+				"path", s.path, "kept_as", aside, "alerts", len(saved.alerts), "error", err)
 		}
-		s.log.Warn("the file of active alerts is damaged; it is kept beside, and rules will fire again",
-			"path", s.path, "kept_as", aside, "error", err)
-		return nil
 	}
-	if len(alerts) == 0 {
-		return nil
+	if err := s.restore(saved.restorable(time.Now(), s.grace)); err != nil {
+		return err
 	}
-	s.log.Info("alerts from before the restart are back", "alerts", len(alerts))
-	return s.alerts.Put(context.Background(), alerts...)
+	if missing || err != nil || saved.old {
+		if err := writeFile(s.path, s.encodeAll()); err != nil {
+			return err
+		}
+	}
+	if s.journal, err = openJournal(s.path, true, s.complain); err != nil {
+		return err
+	}
+	s.size, s.base = int64(len(data)), int64(len(data))
+	return nil
 }
 
-// parseAlerts reads the file. It leaves out what is not a valid alert.
-func parseAlerts(data []byte, now time.Time, grace time.Duration) ([]*alert.Alert, error) {
-	var saved savedAlerts
-	if err := json.Unmarshal(data, &saved); err != nil {
-		return nil, fmt.Errorf("parsing the active alerts: %w", err)
+func (s *store) restore(found []change) error {
+	if len(found) == 0 {
+		return nil
 	}
-	if saved.Version != savedVersion {
-		return nil, fmt.Errorf("the active alerts are in version %d, known is %d", saved.Version, savedVersion)
+	s.log.Info("alerts from before the restart are back", "alerts", len(found))
+	alerts := make([]*alert.Alert, len(found))
+	for i, c := range found {
+		alerts[i] = c.alert
 	}
-	// A clock that was set back must not make them last until it is there again.
-	if ahead := saved.SavedAt.Sub(now); ahead > 0 {
-		saved.SavedAt = now
-		for i := range saved.Alerts {
-			s := &saved.Alerts[i]
-			s.StartsAt, s.EndsAt, s.UpdatedAt = s.StartsAt.Add(-ahead), s.EndsAt.Add(-ahead), s.UpdatedAt.Add(-ahead)
-		}
+	if err := s.put(context.Background(), false, alerts...); err != nil {
+		return fmt.Errorf("restoring the active alerts: %w", err)
 	}
-	alerts := make([]*alert.Alert, 0, len(saved.Alerts))
-	for _, s := range saved.Alerts {
-		a := &alert.Alert{
-			Alert: model.Alert{
-				Labels: s.Labels, Annotations: s.Annotations, StartsAt: s.StartsAt, EndsAt: s.EndsAt, GeneratorURL: s.GeneratorURL,
-			},
-			UpdatedAt: s.UpdatedAt, Timeout: s.Timeout,
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range found {
+		fp := c.alert.Fingerprint()
+		k := s.known[fp]
+		k.posted, k.renewed = c.posted, c.renewed
+		if c.posted {
+			k.content = contentHash(c.alert)
 		}
-		if a.Validate() != nil {
-			continue
-		}
-		if !a.ResolvedAt(saved.SavedAt) && a.EndsAt.Before(now.Add(grace)) {
-			a.EndsAt = now.Add(grace)
-		}
-		alerts = append(alerts, a)
+		s.known[fp] = k
 	}
-	return alerts, nil
+	s.pending, s.saved = nil, s.latest // they come from the file
+	return nil
+}
+
+// compact replaces the file by one with the present alerts.
+func (s *store) compact() error {
+	size, err := s.journal.compact(func(w io.Writer) (int64, error) {
+		n, err := w.Write(s.encodeAll())
+		return int64(n), err
+	})
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	s.base = max(s.base, s.size) // after a failure, the file may grow once more before the next attempt
+	if err == nil {
+		s.size, s.base = size, size
+	}
+	return err
 }

@@ -348,8 +348,8 @@ func (k *templateCheck) samples(p place) []sample {
 
 // warnOfTemplates logs the templates that fail for every alert. The
 // configuration works all the same: defaults are sent for them.
-func (a *Alertmanager) warnOfTemplates(c *config.Config) {
-	for _, f := range brokenTemplates(c, a.options.ExternalURL) {
+func (a *Alertmanager) warnOfTemplates(g *generation) {
+	for _, f := range brokenTemplates(g.config, g.options.ExternalURL) {
 		if f.Receiver == "" {
 			a.log.Warn("no template files found", "field", f.Field, "err", f.Message)
 			continue

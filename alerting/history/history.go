@@ -58,7 +58,9 @@ type Episode struct {
 	// NotificationsSince is set when there are more notifications than are looked at: those before it are left out.
 	NotificationsSince time.Time `json:"notifications_since,omitzero"`
 
-	next time.Time // When the alert fired again; zero when it has not.
+	next  time.Time // When the alert fired again; zero when it has not.
+	anew  time.Time // From when on a notification that it fires can be of that.
+	ended time.Time // When it had ended before; zero when it had not fired.
 }
 
 // Silence is one that matched the alert within its time.
@@ -88,14 +90,30 @@ type Attempt struct {
 	Statuses map[string]string
 }
 
+// Times are what is known of the rules of an alert.
+type Times struct {
+	// Interval is how often they are evaluated, 0 where that is not known.
+	Interval time.Duration
+	// Offset is their query offset: samples are older by it than their evaluation.
+	Offset time.Duration
+	// Immediate says that they fire as soon as their expression is true.
+	Immediate bool
+	// Began is when this process evaluated them first, and Restored when it had restored their state: what fires has
+	// samples in between. Both are zero as long as that is not known.
+	Began, Restored time.Time
+}
+
+// gap is how far two samples of one time may lie apart.
+func (t Times) gap() time.Duration { return max(leastGap, 2*t.Interval) }
+
 // Sources are what a history is made of.
 type Sources struct {
 	// Storage has the ALERTS series.
 	Storage storage.Queryable
 	// Sent returns the labels with which an alert is sent to Alertmanagers, and whether it is sent at all. nil is its own.
 	Sent func(labels.Labels) (sent labels.Labels, keep bool)
-	// Interval is how often the rules of an alert are evaluated, 0 where that is not known; nil knows of none.
-	Interval func(alert string) time.Duration
+	// Rules are the times of the rules of an alert; nil knows of none.
+	Rules func(alert string) Times
 	// Silences are all that are known, also expired ones, that match labels.
 	Silences func(labels map[string]string) ([]Silence, error)
 	// Attempts are those of a time, newest first, at most limit. nil where no ledger is kept.
@@ -112,8 +130,8 @@ func New(s Sources) *History {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	if s.Interval == nil {
-		s.Interval = func(string) time.Duration { return 0 }
+	if s.Rules == nil {
+		s.Rules = func(string) Times { return Times{} }
 	}
 	if s.Sent == nil {
 		s.Sent = func(ls labels.Labels) (labels.Labels, bool) { return ls, true }
@@ -169,7 +187,17 @@ func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool
 		}
 		return m
 	}
-	active, err := activeTimes(ctx, querier, matchers("ALERTS_FOR_STATE"))
+	known := make(map[string]Times)
+	rules := func(ls labels.Labels) Times {
+		alert := ls.Get(model.AlertNameLabel)
+		t, ok := known[alert]
+		if !ok {
+			t = h.Rules(alert)
+			known[alert] = t
+		}
+		return t
+	}
+	active, err := activeTimes(ctx, querier, rules, matchers("ALERTS_FOR_STATE"))
 	if err != nil {
 		return nil, false, err
 	}
@@ -178,8 +206,8 @@ func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool
 	for set.Next() {
 		series := set.At()
 		samples = series.Iterator(samples)
-		gap := max(leastGap, 2*h.Interval(series.Labels().Get(model.AlertNameLabel)))
-		spans, err := firing(samples, now, gap)
+		times := rules(series.Labels())
+		spans, err := firing(samples, now, times)
 		if err != nil {
 			return nil, false, fmt.Errorf("reading the alerts: %w", err)
 		}
@@ -192,9 +220,17 @@ func (h *History) read(ctx context.Context, q Query) (found []Episode, more bool
 				return found, true, nil
 			}
 			e := h.episode(ls, s, active[ls.Hash()])
-			e.StartedEarlier = s.start.Sub(from) < gap && e.ActiveSince.Before(from)
+			if e.ActiveSince.IsZero() && times.Immediate {
+				e.ActiveSince = e.StartedAt
+			}
+			e.StartedEarlier = s.start.Sub(from) < times.gap() && e.ActiveSince.Before(from)
 			if i+1 < len(spans) {
 				e.next = spans[i+1].start
+				after := Episode{StartedAt: e.next, ActiveSince: activeSince(active[ls.Hash()], spans[i+1]), ended: s.end}
+				e.anew = after.notifiedFrom(string(model.AlertFiring))
+			}
+			if i > 0 {
+				e.ended = spans[i-1].end
 			}
 			found = append(found, e)
 		}
@@ -225,13 +261,28 @@ func (h *History) episode(ls labels.Labels, s span, active []activity) Episode {
 		end = h.Now()
 	}
 	e.DurationSeconds = end.Sub(s.start).Seconds()
+	e.ActiveSince = activeSince(active, s)
+	return e
+}
+
+// activeSince is when the expression became true that led to the span. After a start, an alert may have fired for two
+// evaluations before that is stored.
+func activeSince(active []activity, s span) (since time.Time) {
 	for _, a := range active {
 		if a.at.After(s.start) {
+			within := s.end.IsZero() || a.at.Before(s.end)
+			if within && a.since.After(since) && !a.since.After(s.start) {
+				since = a.since
+			}
 			break
 		}
-		e.ActiveSince = a.since
+		since = a.since
 	}
-	return e
+	// The store has whole seconds.
+	if since.Equal(s.start.Truncate(time.Second)) {
+		return s.start
+	}
+	return since
 }
 
 // span is one time in which a series had samples.
@@ -240,9 +291,10 @@ type span struct {
 	lost       bool
 }
 
-// firing are the times in which the samples say that an alert fired. Samples that lie further apart than gap are of
-// two such times.
-func firing(samples chunkenc.Iterator, now time.Time, gap time.Duration) ([]span, error) {
+// firing are the times in which the samples say that an alert fired. Samples that lie further apart than the gap
+// are of two such times, and so are those before and after the first evaluations of the process, in which an alert that
+// goes on has samples.
+func firing(samples chunkenc.Iterator, now time.Time, t Times) ([]span, error) {
 	var spans []span
 	var last int64 // of the span that is open
 	open := false
@@ -255,7 +307,8 @@ func firing(samples chunkenc.Iterator, now time.Time, gap time.Duration) ([]span
 			continue // no rule writes histograms here
 		}
 		at, v := samples.At()
-		if open && at-last > gap.Milliseconds() {
+		at += t.Offset.Milliseconds()
+		if open && (at-last > t.gap().Milliseconds() || last < t.Began.UnixMilli() && at > t.Restored.UnixMilli()) {
 			finish(last, true)
 		}
 		switch {
@@ -270,17 +323,19 @@ func firing(samples chunkenc.Iterator, now time.Time, gap time.Duration) ([]span
 		}
 		last = at
 	}
-	if open && now.UnixMilli()-last > gap.Milliseconds() {
+	if open && (now.UnixMilli()-last > t.gap().Milliseconds() || last < t.Began.UnixMilli()) {
 		finish(last, true)
 	}
 	return spans, samples.Err()
 }
 
-// activity is when an expression became true, as it was known at a time.
+// activity is when an expression became true, as it was known at a time; since is zero when it is not true any more.
 type activity struct{ at, since time.Time }
 
 // activeTimes are the changes of the ALERTS_FOR_STATE series, by the hash of the alert's labels.
-func activeTimes(ctx context.Context, querier storage.Querier, matchers []*labels.Matcher) (map[uint64][]activity, error) {
+func activeTimes(
+	ctx context.Context, querier storage.Querier, rules func(labels.Labels) Times, matchers []*labels.Matcher,
+) (map[uint64][]activity, error) {
 	times := make(map[uint64][]activity)
 	set := querier.Select(ctx, false, nil, matchers...)
 	var samples chunkenc.Iterator
@@ -288,17 +343,25 @@ func activeTimes(ctx context.Context, querier storage.Querier, matchers []*label
 		series := set.At()
 		hash := labels.NewBuilder(series.Labels()).Del(model.MetricNameLabel).Labels().Hash()
 		samples = series.Iterator(samples)
+		offset := rules(series.Labels()).Offset.Milliseconds()
 		known := math.NaN()
 		for kind := samples.Next(); kind != chunkenc.ValNone; kind = samples.Next() {
 			if kind != chunkenc.ValFloat {
 				continue
 			}
-			at, v := samples.At()
-			if math.IsNaN(v) || v == known {
+			ms, v := samples.At()
+			if math.IsNaN(v) && math.IsNaN(known) || v == known {
 				continue
 			}
 			known = v
-			times[hash] = append(times[hash], activity{time.UnixMilli(at), time.Unix(int64(v), 0).UTC()})
+			a := activity{at: time.UnixMilli(ms + offset).UTC()}
+			if !math.IsNaN(v) {
+				a.since = time.Unix(int64(v), 0).UTC()
+			}
+			if a.since.Equal(a.at.Truncate(time.Second)) {
+				a.since = a.at // the store has whole seconds
+			}
+			times[hash] = append(times[hash], a)
 		}
 		if err := samples.Err(); err != nil {
 			return nil, fmt.Errorf("reading the alerts: %w", err)
@@ -308,76 +371,4 @@ func activeTimes(ctx context.Context, querier storage.Querier, matchers []*label
 		return nil, fmt.Errorf("reading the alerts: %w", err)
 	}
 	return times, nil
-}
-
-// silenced adds the silences to the episodes that they concern.
-func (h *History) silenced(episodes []Episode) error {
-	if h.Silences == nil {
-		return nil
-	}
-	for i := range episodes {
-		e := &episodes[i]
-		if e.DroppedByRelabeling {
-			continue
-		}
-		all, err := h.Silences(e.Labels)
-		if err != nil {
-			return err
-		}
-		for _, s := range all {
-			if s.EndsAt.After(e.StartedAt) && (e.EndedAt.IsZero() || s.StartsAt.Before(e.EndedAt)) && s.StartsAt.Before(h.Now()) {
-				e.Silences = append(e.Silences, s)
-			}
-		}
-	}
-	return nil
-}
-
-// told adds the notifications to the episodes that they tell of: a notification belongs to the last episode of its
-// alert that had begun.
-func (h *History) told(ctx context.Context, q Query, episodes []Episode) error {
-	if h.Attempts == nil || len(episodes) == 0 {
-		return nil
-	}
-	from, to, by := q.From, time.Time{}, make(map[string][]int)
-	for i, e := range episodes { // the newest first
-		switch {
-		case e.next.IsZero():
-			to = h.Now()
-		case e.next.After(to):
-			to = e.next
-		}
-		if !e.DroppedByRelabeling {
-			by[e.Fingerprint] = append(by[e.Fingerprint], i)
-		}
-		if e.StartedAt.Before(from) {
-			from = e.StartedAt
-		}
-	}
-	attempts, err := h.Attempts(ctx, from, to, maxAttempts)
-	if err != nil {
-		return err
-	}
-	if len(attempts) == maxAttempts {
-		oldest := attempts[len(attempts)-1].Time
-		for i := range episodes {
-			if episodes[i].StartedAt.Before(oldest) {
-				episodes[i].NotificationsSince = oldest
-			}
-		}
-	}
-	for _, a := range slices.Backward(attempts) {
-		for fingerprint, status := range a.Statuses {
-			// One episode of each alert; relabeling can give several alerts the same labels.
-			for _, i := range by[fingerprint] {
-				e := &episodes[i]
-				if !a.Time.Before(e.StartedAt) && (e.next.IsZero() || a.Time.Before(e.next)) {
-					n := a.Notification
-					n.Status = status
-					e.Notifications = append(e.Notifications, n)
-				}
-			}
-		}
-	}
-	return nil
 }

@@ -158,7 +158,7 @@ func TestRareEvaluation(t *testing.T) {
 		return len(episodes)
 	}
 	require.Equal(t, 8, count(), "each sample stands alone when the interval is not known")
-	s.Interval = func(string) time.Duration { return 10 * time.Minute }
+	s.Rules = func(string) history.Times { return history.Times{Interval: 10 * time.Minute} }
 	require.Equal(t, 2, count())
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/rules"
 
 	"github.com/cyberviser/hancock/agent/requestlog"
 	"github.com/cyberviser/hancock/alerting/alertmanager"
@@ -129,9 +128,9 @@ func fits(a alertmanager.Attempt, q alertmanager.LedgerQuery) bool {
 // newHistory tells what fired, from the store, the silences and the ledger.
 func newHistory(s services) *history.History {
 	return history.New(history.Sources{
-		Storage:  s.db.Queryable(),
-		Sent:     s.notification.sender.Labels,
-		Interval: func(alert string) time.Duration { return longestInterval(s.rules.RuleGroups(), alert) },
+		Storage: s.db.Queryable(),
+		Sent:    s.notification.sender.Labels,
+		Rules:   func(alert string) history.Times { return history.Times(s.rules.Times(alert)) },
 		Silences: func(set map[string]string) ([]history.Silence, error) {
 			found, err := s.notification.inside.Silences(set)
 			silences := make([]history.Silence, len(found))
@@ -174,14 +173,4 @@ func newOutgoing(s services) outgoing.Handler {
 		}
 		return active
 	}}
-}
-
-// longestInterval is the longest one of the groups that can raise the alert.
-func longestInterval(groups []*rules.Group, alert string) (longest time.Duration) {
-	for _, g := range groups {
-		if slices.ContainsFunc(g.AlertingRules(), func(r *rules.AlertingRule) bool { return r.Name() == alert }) {
-			longest = max(longest, g.Interval())
-		}
-	}
-	return longest
 }
