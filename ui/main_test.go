@@ -4,8 +4,11 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/cyberviser/hancock/internal/amcompat"
 )
 
 func TestMain(m *testing.M) {
+	amcompat.Init()
 	goleak.VerifyTestMain(m)
 }

@@ -299,7 +299,7 @@ time_intervals:
 			require.Equal(t, len(want), report.Routing.MessagesTotal)
 			dropped := strings.Contains(tt.relabel, "none")
 			for _, a := range report.Alerts {
-				require.Equal(t, dropped && a.Name == "Watchdog", a.DroppedByRelabeling, a.Name)
+				require.Equal(t, dropped && a.Name == "Always", a.DroppedByRelabeling, a.Name)
 				if !a.DroppedByRelabeling {
 					require.Equal(t, "eu", a.SentLabels["region"])
 				} else {

@@ -230,6 +230,8 @@ func TestExampleIsTheDefaults(t *testing.T) {
 	got, err := config.Load("../../docs/hancock.example.yml", defaultConfig())
 	require.NoError(t, err)
 	got.Storage.Path = want.Storage.Path // relative to the file
+	require.NotNil(t, got.Sources)
+	got.Sources = nil
 	require.Equal(t, want, got)
 	_, err = compose(got)
 	require.NoError(t, err)

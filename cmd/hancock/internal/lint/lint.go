@@ -80,7 +80,7 @@ func (l *linter) prometheus() {
 	top := config.Path{"prometheus"}
 	l.files(p, top)
 	l.ruleFiles()
-	l.patterns(top.At("scrape_config_files"), p.ScrapeConfigFiles, false)
+	l.patterns(top.At("scrape_config_files"), p.ScrapeConfigFiles)
 	for _, job := range Jobs(l.Config) {
 		if _, ours := job.Path[0].(string); !ours {
 			l.files(job.Config, job.Path)
@@ -166,15 +166,11 @@ func (l *linter) ruleFiles() {
 	}
 }
 
-// patterns reports names that no file matches. Patterns are hints where nothing is lost if they match later.
-func (l *linter) patterns(path config.Path, patterns []string, optional bool) {
+// patterns reports names and patterns that no file matches.
+func (l *linter) patterns(path config.Path, patterns []string) {
 	for i, pattern := range patterns {
-		report := l.warn
-		if optional && strings.ContainsAny(pattern, `*?[\`) {
-			report = l.hint
-		}
 		if found, err := filepath.Glob(pattern); err == nil && len(found) == 0 {
-			report(path.At(i), "no files match "+pattern, "correct the pattern or create a file")
+			l.warn(path.At(i), "no files match "+pattern, "correct the pattern or create a file")
 		}
 	}
 }

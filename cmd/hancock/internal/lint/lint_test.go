@@ -147,10 +147,6 @@ func TestFindings(t *testing.T) {
 				"hancock.yml:3: prometheus.scrape_configs[0].tls_config: unable to use specified CA cert", "hancock.yml:4: warning: prometheus.scrape_configs[1].authorization.credentials_file: d is a directory",
 			},
 		},
-		{"templates", "alertmanager:\n  templates: ['a.tmpl', 'b/*.tmpl']\n" + both + receivers, nil, []string{
-			"hancock.yml:2: warning: alertmanager.templates[0]: no files match a.tmpl", "hancock.yml:2: hint: alertmanager.templates[1]: no files match b/*.tmpl",
-		}},
-
 		{"rule files", "prometheus: {rule_files: ['a?.rules', 'own[1].rules', 'b/*.rules']}\n", map[string]string{"own1.rules": ""}, []string{
 			"hancock.yml:1: prometheus.rule_files[0]: the file a?.rules does not exist",
 		}},

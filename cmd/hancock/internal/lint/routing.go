@@ -23,7 +23,6 @@ func (l *linter) alertmanager() {
 	}
 	top := config.Path{"alertmanager"}
 	l.files(a, top)
-	l.patterns(top.At("templates"), a.Templates, true)
 	if a.Route != nil {
 		used := map[string]bool{}
 		l.route(dispatch.NewRoute(a.Route, nil), a.Route, top.At("route"), nil, used)
