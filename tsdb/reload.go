@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"time"
 
+	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage/remote"
@@ -27,7 +28,7 @@ func (db *DB) Reload(o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := checkRemote(next.cfg); err != nil {
+	if err := errors.Join(checkJobs(next.cfg), checkRemote(next.cfg)); err != nil {
 		return err
 	}
 	log, err := openQueryLog(next.cfg)
@@ -94,6 +95,19 @@ func sameRemote(a, b *config.Config) bool {
 	return labels.Equal(a.GlobalConfig.ExternalLabels, b.GlobalConfig.ExternalLabels) &&
 		reflect.DeepEqual(a.RemoteWriteConfigs, b.RemoteWriteConfigs) &&
 		reflect.DeepEqual(a.RemoteReadConfigs, b.RemoteReadConfigs)
+}
+
+// checkJobs returns the error of the first job whose HTTP client cannot be created. Scraping reports it only for jobs that
+// have found targets already.
+func checkJobs(cfg *config.Config) error {
+	for _, job := range cfg.ScrapeConfigs {
+		client, err := commonconfig.NewClientFromConfig(job.HTTPClientConfig, job.JobName)
+		if err != nil {
+			return fmt.Errorf("applying scrape configuration: job %q: %w", job.JobName, err)
+		}
+		client.CloseIdleConnections()
+	}
+	return nil
 }
 
 // checkRemote returns the errors that ApplyConfig of the remote storage would return: it creates the clients and finds

@@ -45,7 +45,7 @@ func TestLinksInABrowser(t *testing.T) {
 		b.Navigate("about:blank")
 		b.Navigate(link)
 		is := func(condition string, args ...any) { b.Until(fmt.Sprintf(condition, args...)) }
-		switch route, query, _ := strings.Cut(u.Fragment, "?"); {
+		switch route, query, _ := strings.Cut(u.EscapedFragment(), "?"); {
 		case strings.HasSuffix(u.Path, "/graph"):
 			is(`document.querySelector("[data-expression] textarea").value === %q`, u.Query().Get("g0.expr"))
 			is(`document.querySelector("[data-status]").dataset.status === "live"`)
