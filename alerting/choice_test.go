@@ -2,6 +2,7 @@ package alerting_test
 
 import (
 	"log/slog"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -80,9 +81,7 @@ func TestChoice(t *testing.T) {
 			require.NoError(t, err)
 			got := parsed(t, text)
 			want := map[string]rulefmt.Rule{}
-			for name, r := range all {
-				want[name] = r
-			}
+			maps.Copy(want, all)
 			for _, name := range tt.gone {
 				delete(want, name)
 				require.NotContains(t, text, "alert: "+name+"\n")

@@ -43,13 +43,13 @@ func intervalExpr(ti timeinterval.TimeInterval, now time.Time) (all []string) {
 	if ti.Location != nil {
 		local = localTime(ti.Location.Location, now)
 	}
-	add := func(set bool, any []string) {
+	add := func(set bool, ranges []string) {
 		switch {
 		case !set:
-		case len(any) == 0:
+		case len(ranges) == 0:
 			all = append(all, "vector(0) > 0") // An empty list is never.
 		default:
-			all = append(all, "("+strings.Join(any, " or ")+")")
+			all = append(all, "("+strings.Join(ranges, " or ")+")")
 		}
 	}
 	within := func(function string, begin, end int) string {
@@ -59,37 +59,37 @@ func intervalExpr(ti timeinterval.TimeInterval, now time.Time) (all []string) {
 		}
 		return fmt.Sprintf("%s >= %d and %s <= %d", value, begin, value, end)
 	}
-	var any []string
+	var ranges []string
 	for _, r := range ti.Times {
 		// Seconds since the beginning of the range. The week keeps the dividend positive.
-		any = append(any, fmt.Sprintf("vector((%s + %d) %% %d) < %d", local, week-r.StartMinute*minute, day, (r.EndMinute-r.StartMinute)*minute))
+		ranges = append(ranges, fmt.Sprintf("vector((%s + %d) %% %d) < %d", local, week-r.StartMinute*minute, day, (r.EndMinute-r.StartMinute)*minute))
 	}
-	add(ti.Times != nil, any)
-	any = nil
+	add(ti.Times != nil, ranges)
+	ranges = nil
 	for _, r := range ti.Weekdays {
 		// The first day of 1970 was a Thursday.
-		any = append(any, fmt.Sprintf("vector((%s + %d) %% %d) < %d", local, week+(int(time.Thursday)-r.Begin)*day, week, (r.End-r.Begin+1)*day))
+		ranges = append(ranges, fmt.Sprintf("vector((%s + %d) %% %d) < %d", local, week+(int(time.Thursday)-r.Begin)*day, week, (r.End-r.Begin+1)*day))
 	}
-	add(ti.Weekdays != nil, any)
-	any = nil
+	add(ti.Weekdays != nil, ranges)
+	ranges = nil
 	for _, r := range ti.DaysOfMonth {
 		if r.Begin == r.End {
-			any = append(any, monthDay(local, "==", r.Begin))
+			ranges = append(ranges, monthDay(local, "==", r.Begin))
 			continue
 		}
-		any = append(any, monthDay(local, ">=", r.Begin)+" and "+monthDay(local, "<=", r.End))
+		ranges = append(ranges, monthDay(local, ">=", r.Begin)+" and "+monthDay(local, "<=", r.End))
 	}
-	add(ti.DaysOfMonth != nil, any)
-	any = nil
+	add(ti.DaysOfMonth != nil, ranges)
+	ranges = nil
 	for _, r := range ti.Months {
-		any = append(any, within("month", r.Begin, r.End))
+		ranges = append(ranges, within("month", r.Begin, r.End))
 	}
-	add(ti.Months != nil, any)
-	any = nil
+	add(ti.Months != nil, ranges)
+	ranges = nil
 	for _, r := range ti.Years {
-		any = append(any, within("year", r.Begin, r.End))
+		ranges = append(ranges, within("year", r.Begin, r.End))
 	}
-	add(ti.Years != nil, any)
+	add(ti.Years != nil, ranges)
 	return all
 }
 

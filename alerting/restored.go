@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/model/value"
@@ -95,7 +96,7 @@ func (m *Manager) evaluated(ctx context.Context, g *rules.Group, at time.Time) {
 func firingSeries(r *rules.AlertingRule, a *rules.Alert) labels.Labels {
 	b := labels.NewBuilder(r.Labels())
 	a.Labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
-	b.Set(labels.MetricName, "ALERTS")
+	b.Set(model.MetricNameLabel, "ALERTS")
 	b.Set(labels.AlertName, r.Name())
 	b.Set("alertstate", rules.StateFiring.String())
 	return b.Labels()

@@ -32,7 +32,7 @@ var _ promql.QueryEngine = (*engine)(nil)
 
 // NewInstantQuery is the engine's.
 //
-//nolint:revive // The interface has that many arguments.
+
 func (e *engine) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
 	return e.current.Load().NewInstantQuery(ctx, q, opts, qs, ts)
 }

@@ -121,7 +121,7 @@ func readableKind(v any, r reflect.Value, depth int) (out any, changed bool) {
 	return v, false
 }
 
-// isPlainKind tells whether JSON shows every value of a type as it is.
+// isPlainKind reports whether JSON shows every value of a type as it is.
 func isPlainKind(t reflect.Type) bool {
 	return t.NumMethod() == 0 && (t.Kind() == reflect.String || t.Kind() == reflect.Bool || t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -300,7 +301,7 @@ func TestAlertsAreCompacted(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, saved.alerts, alerts)
 		for _, a := range saved.alerts {
-			require.Equal(t, fmt.Sprint(round), string(a.Annotations["round"]))
+			require.Equal(t, strconv.Itoa(round), string(a.Annotations["round"]))
 		}
 	}
 	require.Eventually(t, func() bool {

@@ -15,7 +15,7 @@ import (
 // anyValue stands for a value that no matcher has in mind.
 const anyValue = "hancock-any-value"
 
-// isBroad tells whether a silence matches alerts that have nothing to do with what it names: every alert, or every one
+// isBroad reports whether a silence matches alerts that have nothing to do with what it names: every alert, or every one
 // with some label, or all except a few. Alertmanager refuses only matchers that all match the empty string, which
 // foo!="bar", alertname=~".+" and instance=~".*" beside one of them do not.
 func (a *Alertmanager) isBroad(ctx context.Context, s *silencepb.Silence) (bool, error) {

@@ -40,7 +40,7 @@ const (
 	pagerDutyBytes = 512_000 - 8*kib
 	// incidentioBytes is what incident.io takes.
 	incidentioBytes = 512*kib - 4*kib
-	// mailBytes is what a mail server takes: Postfix, unless told otherwise,
+	// mailBytes is what a mail server takes: Postfix by default,
 	// 10,240,000 bytes, of which headers and boundaries take some.
 	mailBytes = 10_000_000
 	snsBytes  = 256*kib - kib

@@ -180,6 +180,6 @@ func contentHash(a *alert.Alert) uint64 {
 	h.Reset()
 	start, _ := a.StartsAt.UTC().MarshalBinary() // fails only for zones with seconds
 	_, _ = h.Write(start)
-	_, _ = h.WriteString(fmt.Sprintf("%d %t %q", alertHash(a.Annotations), a.Timeout, a.GeneratorURL))
+	_, _ = fmt.Fprintf(&h, "%d %t %q", alertHash(a.Annotations), a.Timeout, a.GeneratorURL)
 	return h.Sum64()
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -228,7 +229,7 @@ func TestDefaultTextsOfGroups(t *testing.T) {
 					more := regexp.MustCompile(`and (\d+) more`).FindStringSubmatch(got)
 					require.NotNil(t, more, got)
 					shown := regexp.MustCompile(`Alert\d\d\d: `).FindAllString(got, -1)
-					require.Equal(t, fmt.Sprint(n-len(shown)), more[1])
+					require.Equal(t, strconv.Itoa(n-len(shown)), more[1])
 					if limit := limits[kind]; limit > 0 {
 						require.Less(t, len(got), limit, "with all else in the message")
 					}

@@ -162,7 +162,7 @@ func (h *History) Episodes(ctx context.Context, q Query) (episodes []Episode, mo
 	if err := h.silenced(found); err != nil {
 		return nil, false, fmt.Errorf("reading the silences: %w", err)
 	}
-	if err := h.told(ctx, q, found); err != nil {
+	if err := h.notified(ctx, q, found); err != nil {
 		return nil, false, fmt.Errorf("reading the ledger of notifications: %w", err)
 	}
 	return found, more, nil

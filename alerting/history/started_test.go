@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,9 +155,9 @@ func TestAgreesWithTheRules(t *testing.T) {
 					Storage: e.db,
 					Rules:   func(alert string) history.Times { return history.Times(e.m.Times(alert)) },
 					Attempts: func(context.Context, time.Time, time.Time, int) (told []history.Attempt, err error) {
-						for i := len(e.fired) - 1; i >= 0; i-- {
+						for _, v := range slices.Backward(e.fired) {
 							fp := model.LabelSet{"alertname": "A"}.Fingerprint().String()
-							told = append(told, history.Attempt{Notification: history.Notification{Time: e.fired[i].start.Add(time.Second)}, Statuses: map[string]string{fp: "firing"}})
+							told = append(told, history.Attempt{Notification: history.Notification{Time: v.start.Add(time.Second)}, Statuses: map[string]string{fp: "firing"}})
 						}
 						return told, nil
 					},

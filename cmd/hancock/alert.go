@@ -69,7 +69,7 @@ func sendTestAlert(ctx context.Context, inv invocation, stdout io.Writer) error 
 	case failed > 0:
 		return fmt.Errorf("%d messages did not arrive", failed)
 	case !report.Notifies && withheld != "":
-		return errors.New("nobody is notified: " + withheld)
+		return errors.New("no receiver is notified: " + withheld)
 	case !report.Notifies:
 		return errors.New("nobody outside is told: the receiver has no integrations; see alertmanager in the configuration")
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,7 @@ func TestDelivery(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for i := range active {
-			id := fmt.Sprint(i)
+			id := strconv.Itoa(i)
 			if scraped[id].IsZero() {
 				scraped[id] = time.Now()
 			}

@@ -15,8 +15,8 @@ import (
 	"github.com/cyberviser/hancock/tsdb"
 )
 
-// unnoticed is what follows from a heartbeat that nobody receives.
-const unnoticed = "nobody notices when this process dies"
+// unnoticed is the consequence of a heartbeat without a receiver.
+const unnoticed = "if this process dies, no notification is sent"
 
 // routed are the receivers of the alerts of a rule, and whether any are sent at
 // all. Only the labels of the rule itself are known, and for rules of our own

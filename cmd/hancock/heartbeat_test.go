@@ -94,7 +94,7 @@ func TestFirstExample(t *testing.T) {
 
 	var out strings.Builder
 	err = execute(t.Context(), []string{"alert", "test", "--url=" + p.base, "--label=alertname=Watchdog"}, noEnvironment, streams{out: &out, err: io.Discard})
-	require.ErrorContains(t, err, "nobody is notified: the heartbeat is notified only by routes that name it")
+	require.ErrorContains(t, err, "no receiver is notified: the heartbeat is notified only by routes that name it")
 	require.Contains(t, out.String(), "not notified: the heartbeat")
 	require.Len(t, slack.messages(), 1)
 }

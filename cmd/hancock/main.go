@@ -6,6 +6,7 @@ package main
 import (
 	"io"
 	"os"
+
 	// Time intervals name time zones; images without a system have none.
 	_ "time/tzdata"
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -109,9 +110,11 @@ func job(name string) with {
 // write replaces the configuration file by the base with some settings changed.
 func (b *bench) write(changes map[string]any) {
 	text, err := json.Marshal(b.base)
+	var now map[string]any
 	if err == nil {
-		var now map[string]any
 		err = json.Unmarshal(text, &now)
+	}
+	if err == nil {
 		for name, value := range changes {
 			at := now
 			path := strings.Split(name, ".")
@@ -177,7 +180,7 @@ func (b *bench) open(method, path, body string, headers ...string) (int, string,
 func code(method, path, body string, headers ...string) func(*bench) string {
 	return func(b *bench) string {
 		status, _, _ := b.ask(method, path, body, headers...)
-		return fmt.Sprint(status)
+		return strconv.Itoa(status)
 	}
 }
 
@@ -186,7 +189,7 @@ func shows(path, text string) func(*bench) string {
 	return func(b *bench) string {
 		status, body, _ := b.ask("GET", path, "")
 		require.Equal(b.t, http.StatusOK, status, body)
-		return fmt.Sprint(strings.Contains(body, text))
+		return strconv.FormatBool(strings.Contains(body, text))
 	}
 }
 
@@ -205,7 +208,7 @@ func answers(question string) func(*bench) string {
 
 // says tells whether the model's answer has a text.
 func says(question, text string) func(*bench) string {
-	return func(b *bench) string { return fmt.Sprint(strings.Contains(answers(question)(b), text)) }
+	return func(b *bench) string { return strconv.FormatBool(strings.Contains(answers(question)(b), text)) }
 }
 
 // change takes a setting through its life.
@@ -241,8 +244,8 @@ func (b *bench) until(s setting, when string, right func(string) bool) {
 
 // settingNames are those of all settings of a section: structs are sections of their own.
 func settingNames(prefix string, section reflect.Type, sections ...string) (names []string) {
-	for i := range section.NumField() {
-		f := section.Field(i)
+	for f := range section.Fields() {
+		f := f
 		tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if tag == "" || tag == "-" {
 			continue
@@ -369,13 +372,13 @@ func (m *echoModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `{"error":{"message":"bad request"}}`, http.StatusBadRequest)
 		return
 	}
-	switch question := in.Messages[len(in.Messages)-1].Content; {
-	case question == "fail":
+	switch question := in.Messages[len(in.Messages)-1].Content; question {
+	case "fail":
 		http.Error(w, `{"error":{"message":"overloaded"}}`, http.StatusServiceUnavailable)
 		return
-	case question == "slow":
+	case "slow":
 		slowly()
-	case question == "hold":
+	case "hold":
 		m.held <- struct{}{}
 		<-m.release
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -221,9 +222,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wrong := with{name: value}
-			for k, v := range right {
-				wrong[k] = v
-			}
+			maps.Copy(wrong, right)
 			if name == "alertmanager.templates" {
 				require.NoError(t, os.WriteFile(filepath.Join(b.dir, "bad.tmpl"), []byte("{{ define"), 0o600))
 				wrong[name] = []string{"$DIR/bad.tmpl"}

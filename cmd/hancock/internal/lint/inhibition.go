@@ -94,7 +94,7 @@ func (l *linter) intervals(a *amconfig.Config, top config.Path) {
 	}
 }
 
-// comes tells whether any time from now on is in the interval.
+// comes reports whether any time from now on is in the interval.
 func (l *linter) comes(interval timeinterval.TimeInterval) bool {
 	dates := interval
 	dates.Times, dates.Location = nil, nil

@@ -65,7 +65,7 @@ func (l *linter) hint(path config.Path, problem, remedy string) {
 	l.findings = append(l.findings, l.Config.Finding(config.Hint, path, problem, remedy))
 }
 
-// written tells whether the setting at path is in a file, rather than a default or a copy of a global setting.
+// written reports whether the setting at path is in a file, rather than a default or a copy of a global setting.
 func (l *linter) written(path config.Path) bool {
 	_, written := l.Config.Sources.Place(path)
 	return written

@@ -89,7 +89,7 @@ func contradiction(matchers amlabels.Matchers) (a, b *amlabels.Matcher) {
 	return nil, nil
 }
 
-// implies tells whether every alert that matches all of these matches all of those, as far as it is certain.
+// implies reports whether every alert that matches all of these matches all of those, as far as it is certain.
 func implies(these, those amlabels.Matchers) bool {
 	return !slices.ContainsFunc(those, func(that *amlabels.Matcher) bool {
 		return !slices.ContainsFunc(these, func(this *amlabels.Matcher) bool {
@@ -136,7 +136,7 @@ func literals(m *amlabels.Matcher) []string {
 	return re.SetMatches()
 }
 
-// alertsKnown tells whether the labels of alerts are those of the rules.
+// alertsKnown reports whether the labels of alerts are those of the rules.
 func (l *linter) alertsKnown() bool {
 	p := l.Config.Prometheus
 	return len(l.Alerts) > 0 && (p == nil || len(p.AlertingConfig.AlertRelabelConfigs) == 0)

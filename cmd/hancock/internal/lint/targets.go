@@ -185,7 +185,7 @@ func (j Job) labels() (values []string, known bool) {
 	return values, true
 }
 
-// setsJob tells whether relabelling may change the label job.
+// setsJob reports whether relabelling may change the label job.
 func setsJob(c *relabel.Config) bool {
 	return c.Action == relabel.LabelMap || c.TargetLabel == model.JobLabel || strings.Contains(c.TargetLabel, "$")
 }

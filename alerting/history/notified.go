@@ -41,9 +41,9 @@ func (e Episode) notifiedFrom(status string) time.Time {
 	return e.StartedAt
 }
 
-// told adds the notifications to the episodes that they tell of: a notification belongs to the last episode of its
+// notified adds the notifications to their episodes: a notification belongs to the last episode of its
 // alert that had begun.
-func (h *History) told(ctx context.Context, q Query, episodes []Episode) error {
+func (h *History) notified(ctx context.Context, q Query, episodes []Episode) error {
 	if h.Attempts == nil || len(episodes) == 0 {
 		return nil
 	}
