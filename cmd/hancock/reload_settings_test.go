@@ -245,7 +245,6 @@ func (b *bench) until(s setting, when string, right func(string) bool) {
 // settingNames are those of all settings of a section: structs are sections of their own.
 func settingNames(prefix string, section reflect.Type, sections ...string) (names []string) {
 	for f := range section.Fields() {
-		f := f
 		tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if tag == "" || tag == "-" {
 			continue
