@@ -131,7 +131,7 @@ function ExpressionPanel({ expression, keep, client, store, theme }) {
       <label>Range <input name="range" size="7" autocomplete="off" value=${range} onInput=${input("range")} /></label>
       <label>End (UTC) <input name="end" size="20" autocomplete="off" placeholder="now" value=${end} onInput=${input("end")} /></label>
       <button class="chip primary" data-run aria-busy=${busy.value}>${busy.value ? "Running…" : "Run"}</button>
-      ${shown === null && error.value === null && html`<p class="note whole" data-idle>${initial.current.expr === "" ? "" : "The link brought this expression. "}It runs when you press Run (Ctrl+Enter).</p>`}
+      ${shown === null && error.value === null && html`<p class="note whole" data-idle>${initial.current.expr === "" ? "" : "The expression is from a link. "}It runs when you press Run (Ctrl+Enter).</p>`}
       ${error.value !== null && html`<${Failure} ...${error.value} />`}
       ${shown !== null && html`<div class="whole result" data-result=${shown.type} data-stale=${busy.value}>${table ? parts.reverse() : parts}</div>`}
     </form>
