@@ -43,6 +43,7 @@ type DB struct {
 	lock     fileutil.Releaser
 	stats    *promtsdb.DBStats
 	local    *promtsdb.DB
+	writable roomy // local, for writing
 	remote   *remote.Storage
 	fanout   storage.Storage
 	engine   engine
@@ -169,7 +170,8 @@ func (db *DB) openStorage() error {
 	flush := opts.FlushTimeout / time.Duration(max(1, len(cfg.RemoteWriteConfigs)))
 	db.remote = remote.NewStorage(db.logger, db.registry, db.startTime,
 		opts.Path, flush, readyManager{db}, false)
-	db.fanout = storage.NewFanout(db.logger, newRoomy(db.local, opts), db.remote)
+	db.writable = newRoomy(db.local, opts)
+	db.fanout = storage.NewFanout(db.logger, db.writable, db.remote)
 	db.local.SetWriteNotified(db.remote)
 	return nil
 }

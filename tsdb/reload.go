@@ -49,7 +49,7 @@ func (db *DB) Reload(o Options) error {
 
 // apply replaces one configuration by another in the running components.
 func (db *DB) apply(before, next *config.Config) error {
-	if err := db.local.ApplyConfig(next); err != nil {
+	if err := db.writable.ApplyConfig(next); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	if !sameRemote(before, next) {
@@ -63,6 +63,8 @@ func (db *DB) apply(before, next *config.Config) error {
 		return nil
 	}
 	gone := db.targetsOfOthers(next)
+	// Prometheus replaces the configuration of a job without a lock that scrapes in progress hold.
+	db.writable.settle()
 	if err := db.manager.ApplyConfig(next); err != nil {
 		return fmt.Errorf("applying scrape configuration: %w", err)
 	}

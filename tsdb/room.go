@@ -3,10 +3,12 @@ package tsdb
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/units"
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -25,13 +27,15 @@ type roomy struct {
 	reserve uint64
 	// enough is when there was last known to be room, in nanoseconds since 1970.
 	enough *atomic.Int64
+	// configuring is held for reading by transactions: Prometheus changes the options of the head without a lock.
+	configuring *sync.RWMutex
 }
 
 // roomFor is how long room that was there is taken to be there: each rule that is evaluated begins a transaction.
 const roomFor = 100 * time.Millisecond
 
 func newRoomy(db *promtsdb.DB, o Options) roomy {
-	return roomy{DB: db, dir: o.Path, reserve: o.ReserveBytes, enough: new(atomic.Int64)}
+	return roomy{DB: db, dir: o.Path, reserve: o.ReserveBytes, enough: new(atomic.Int64), configuring: new(sync.RWMutex)}
 }
 
 // Appender begins a transaction.
@@ -39,7 +43,8 @@ func (s roomy) Appender(ctx context.Context) storage.Appender {
 	if err := s.room(ctx); err != nil {
 		return full{err}
 	}
-	return s.DB.Appender(ctx)
+	s.configuring.RLock()
+	return transaction{s.DB.Appender(ctx), sync.OnceFunc(s.configuring.RUnlock)}
 }
 
 // AppenderV2 begins a transaction.
@@ -47,7 +52,56 @@ func (s roomy) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	if err := s.room(ctx); err != nil {
 		return fullV2{full{err}}
 	}
-	return s.DB.AppenderV2(ctx)
+	s.configuring.RLock()
+	return transactionV2{s.DB.AppenderV2(ctx), sync.OnceFunc(s.configuring.RUnlock)}
+}
+
+// ApplyConfig applies the options of the storage when no transaction is open.
+func (s roomy) ApplyConfig(cfg *config.Config) error {
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	return s.DB.ApplyConfig(cfg)
+}
+
+// settle waits until no transaction is open.
+func (s roomy) settle() {
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+}
+
+// transaction and transactionV2 call ended when they have ended.
+type transaction struct {
+	storage.Appender
+	ended func()
+}
+
+// Commit implements storage.Appender.
+func (t transaction) Commit() error {
+	defer t.ended()
+	return t.Appender.Commit()
+}
+
+// Rollback implements storage.Appender.
+func (t transaction) Rollback() error {
+	defer t.ended()
+	return t.Appender.Rollback()
+}
+
+type transactionV2 struct {
+	storage.AppenderV2
+	ended func()
+}
+
+// Commit implements storage.AppenderV2.
+func (t transactionV2) Commit() error {
+	defer t.ended()
+	return t.AppenderV2.Commit()
+}
+
+// Rollback implements storage.AppenderV2.
+func (t transactionV2) Rollback() error {
+	defer t.ended()
+	return t.AppenderV2.Rollback()
 }
 
 func (s roomy) room(ctx context.Context) error {
