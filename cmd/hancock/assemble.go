@@ -55,14 +55,14 @@ type services struct {
 	parts *background
 }
 
-// begin opens the log, logs the findings of the configuration and applies the
+// begin opens the log, logs the warnings of the configuration and applies the
 // memory limit of a container.
 func (s *services) begin(inv invocation, stderr io.Writer) {
 	s.level.Set(s.opts.logLevel)
 	s.logs = requestlog.NewLog(stderr, s.level)
 	s.log, s.quiet = s.logs.Logger(slog.LevelDebug), libraryLogger(s.logs, s.level)
 	slog.SetDefault(s.quiet.With("component", "library"))
-	logFindings(s.log, inv.config, s.opts)
+	logWarnings(s.log, inv.config)
 	if _, err := memlimit.Set(); err != nil {
 		s.log.Debug("no memory limit of a container to respect", "error", err)
 	}

@@ -109,16 +109,22 @@ func inspect(ctx context.Context, c config.Config, opts options) ([]config.Findi
 	return findings, nil
 }
 
-// logFindings logs settings without effect, and those that check refuses although the process runs with them. What is
-// hardly intended is for check to report.
-func logFindings(log *slog.Logger, c config.Config, opts options) {
-	findings, err := inspect(context.Background(), c, opts)
-	if err != nil {
+// logWarnings logs settings without effect.
+func logWarnings(log *slog.Logger, c config.Config) {
+	for _, f := range c.Warnings {
+		log.Warn("configuration", "detail", redacted(f.String()))
+	}
+}
+
+// logErrors logs the settings that check refuses although the process runs with them. What is hardly intended is for
+// check to report.
+func logErrors(ctx context.Context, log *slog.Logger, c config.Config, opts options) {
+	findings, err := inspect(ctx, c, opts)
+	if err != nil && ctx.Err() == nil {
 		log.Error("failed to check the configuration", "err", err)
-		findings = c.Warnings
 	}
 	for _, f := range findings {
-		if f.Severity == config.Error || slices.Contains(c.Warnings, f) {
+		if f.Severity == config.Error && !slices.Contains(c.Warnings, f) {
 			log.Warn("configuration", "detail", redacted(f.String()))
 		}
 	}

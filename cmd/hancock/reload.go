@@ -118,6 +118,7 @@ func (r *reloader) serve(c echo.Context) error {
 
 // run reloads at each SIGHUP until ctx is done.
 func (r *reloader) run(ctx context.Context) error {
+	logErrors(ctx, r.log, r.started, *r.current.Load()) // Not before ready: it takes longer than all of the start.
 	r.look(ctx, r.started, settling(r.started) == 0)
 	settled := time.NewTimer(settling(r.started))
 	defer settled.Stop()
@@ -187,7 +188,8 @@ func (r *reloader) reload() (restart []string, err error) {
 	}
 	r.bind(&opts)
 	good := r.current.Load()
-	logFindings(r.log, inv.config, opts)
+	logWarnings(r.log, inv.config)
+	logErrors(context.Background(), r.log, inv.config, opts)
 	for i, part := range r.parts {
 		if err := part.reload(opts); err != nil {
 			err = fmt.Errorf("reloading %s: %w", part.name, err)
