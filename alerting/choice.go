@@ -107,6 +107,9 @@ func (o Options) Export() (string, error) {
 // apply edits the lines of a rule file, so that all others, comments among them,
 // stay as they are.
 func (c Choice) apply(text string, now time.Time) (string, error) {
+	if len(c.Disabled)+len(c.Severity)+len(c.TrafficHours) == 0 {
+		return text, nil
+	}
 	var file ruleNodes
 	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
 		return "", fmt.Errorf("reading the built-in rules: %w", err)

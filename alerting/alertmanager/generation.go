@@ -82,9 +82,11 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("alertmanager: parsing templates: %w", err)
 	}
-	builtin, err := newTemplate(nil, a.options.ExternalURL)
-	if err != nil {
-		return nil, fmt.Errorf("alertmanager: parsing the built-in templates: %w", err)
+	builtin := tmpl
+	if len(c.Templates) > 0 {
+		if builtin, err = newTemplate(nil, a.options.ExternalURL); err != nil {
+			return nil, fmt.Errorf("alertmanager: parsing the built-in templates: %w", err)
+		}
 	}
 	tmpl.ExternalURL, builtin.ExternalURL = a.options.ExternalURL, a.options.ExternalURL
 	g = &generation{
