@@ -118,14 +118,17 @@ func (r *reloader) serve(c echo.Context) error {
 
 // run reloads at each SIGHUP until ctx is done.
 func (r *reloader) run(ctx context.Context) error {
-	logErrors(ctx, r.log, r.started, *r.current.Load()) // Not before ready: it takes longer than all of the start.
 	r.look(ctx, r.started, settling(r.started) == 0)
 	settled := time.NewTimer(settling(r.started))
 	defer settled.Stop()
+	started := time.NewTimer(time.Second) // It takes longer than all of the start, and must not delay it.
+	defer started.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-started.C:
+			logErrors(ctx, r.log, r.started, *r.current.Load())
 		case <-settled.C:
 			r.mu.Lock()
 			if c := r.good.config; settling(c) > 0 {
