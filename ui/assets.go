@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // asset is one file of the page, ready to be sent. It is never changed.
@@ -33,11 +34,14 @@ type assets struct {
 	byURL  map[string]*asset
 }
 
-// importRE finds the relative specifiers of static and dynamic imports. What JSDoc imports is left
+// staticRE and dynamicRE match what stands before the relative specifier of an import. What JSDoc imports is left
 // alone: it follows an @ or a brace there.
-var importRE = regexp.MustCompile(
-	`(?:^|[;}\n])\s*(?:import|export)\s*(?:[\w$*{},\s]+?\bfrom\s*)?"(\.{1,2}/[^"\n]+)"` +
-		`|[\s(=>]import\(\s*"(\.{1,2}/[^"\n]+)"\s*\)`)
+var (
+	staticRE   = regexp.MustCompile(`[;}\n]\s*(?:import|export)\s*(?:[\w$*{},\s]+?\bfrom\s*)?$`)
+	dynamicRE  = regexp.MustCompile(`[\s(=>]import\(\s*$`)
+	relativeRE = regexp.MustCompile(`^\.{1,2}/[^"\n]+$`)
+	closingRE  = regexp.MustCompile(`^\s*\)`)
+)
 
 // buildAssets reads, links, hashes and compresses the named files of fsys.
 func buildAssets(fsys fs.FS, names []string) (*assets, error) {
@@ -105,12 +109,8 @@ func (b *builder) link(name string, body []byte) ([]byte, []*asset, error) {
 	var out bytes.Buffer
 	var imports []*asset
 	end := 0
-	for _, m := range importRE.FindAllSubmatchIndex(body, -1) {
-		from, to := m[2], m[3]
-		static := from >= 0
-		if !static {
-			from, to = m[4], m[5]
-		}
+	for _, at := range specifiers(body) {
+		from, to, static := at.from, at.to, at.static
 		target := path.Join(path.Dir(name), string(body[from:to]))
 		a, err := b.add(target)
 		if err != nil {
@@ -125,6 +125,39 @@ func (b *builder) link(name string, body []byte) ([]byte, []*asset, error) {
 	}
 	out.Write(body[end:])
 	return out.Bytes(), imports, nil
+}
+
+// specifier is where the relative specifier of an import stands, without its quotes.
+type specifier struct {
+	from, to int
+	static   bool
+}
+
+// specifiers finds the relative specifiers of a module's imports. It looks at what is around each string that may be
+// one, since an expression that searches all modules would take half of a start.
+func specifiers(module []byte) (found []specifier) {
+	body := append([]byte("\n"), module...) // a statement may be the first
+	for i := 0; ; {
+		n := bytes.Index(body[i:], []byte(`".`))
+		if n < 0 {
+			return found
+		}
+		quote := i + n
+		i = quote + 1
+		length := bytes.IndexAny(body[i:], "\"\n")
+		if length < 0 || body[i+length] != '"' || !relativeRE.Match(body[i:i+length]) {
+			continue
+		}
+		// What can stand between the begin of such a statement and the string, and one character more.
+		before := bytes.TrimRightFunc(body[:quote], func(r rune) bool {
+			return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsSpace(r) || strings.ContainsRune("_$*{},", r)
+		})
+		static := staticRE.Match(body[max(0, len(before)-1):quote])
+		dynamic := dynamicRE.Match(body[max(0, quote-64):quote]) && closingRE.Match(body[i+length+1:])
+		if static || dynamic {
+			found = append(found, specifier{i - 1, i + length - 1, static})
+		}
+	}
 }
 
 // needs adds to seen all modules that one cannot run without, itself among them.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	texttemplate "text/template"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
@@ -40,7 +41,8 @@ type generation struct {
 	config     *config.Config
 	routes     *dispatch.Route
 	template   *template.Template
-	builtin    *template.Template // without the files of the configuration
+	texts      *texttemplate.Template // what template renders text with
+	builtin    *template.Template     // without the files of the configuration
 	receivers  map[string][]notify.Integration
 	unused     []string // receivers that no route names
 	kinds      map[string]bool
@@ -78,19 +80,18 @@ func (a *Alertmanager) build(c *config.Config) (g *generation, err error) {
 	if c.Route == nil {
 		return nil, fmt.Errorf("alertmanager: no route is configured; say under route which receiver gets the alerts")
 	}
-	tmpl, err := newTemplate(c.Templates, a.options.ExternalURL)
+	tmpl, set, err := newTemplate(c.Templates, a.options.ExternalURL)
 	if err != nil {
 		return nil, fmt.Errorf("alertmanager: parsing templates: %w", err)
 	}
 	builtin := tmpl
 	if len(c.Templates) > 0 {
-		if builtin, err = newTemplate(nil, a.options.ExternalURL); err != nil {
+		if builtin, _, err = newTemplate(nil, a.options.ExternalURL); err != nil {
 			return nil, fmt.Errorf("alertmanager: parsing the built-in templates: %w", err)
 		}
 	}
-	tmpl.ExternalURL, builtin.ExternalURL = a.options.ExternalURL, a.options.ExternalURL
 	g = &generation{
-		options: a.options, config: c, template: tmpl, builtin: builtin, secrets: collectSecrets(c),
+		options: a.options, config: c, template: tmpl, texts: set, builtin: builtin, secrets: collectSecrets(c),
 		routes:    dispatch.NewRoute(c.Route, nil),
 		receivers: map[string][]notify.Integration{}, kinds: map[string]bool{},
 		marker: marker.NewGroupMarker(), flushes: &flushes{},

@@ -3,7 +3,6 @@ package alertmanager
 import (
 	"errors"
 	"fmt"
-	tmplhtml "html/template"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -64,8 +63,9 @@ func CheckTemplates(c *config.Config, externalURL *url.URL) []TemplateFinding {
 	if c == nil {
 		return nil
 	}
-	k, err := newTemplateCheck(c, externalURL)
-	if err != nil { // Check says it
+	k := &templateCheck{config: c, secrets: collectSecrets(c)}
+	var err error
+	if k.tmpl, k.set, err = newTemplate(c.Templates, externalURL); err != nil { // Check says it
 		return nil
 	}
 	k.files()
@@ -78,13 +78,10 @@ func CheckTemplates(c *config.Config, externalURL *url.URL) []TemplateFinding {
 	return k.findings
 }
 
-// brokenTemplates returns the templates that fail for every alert. It renders
-// none of them.
-func brokenTemplates(c *config.Config, externalURL *url.URL) []TemplateFinding {
-	k, err := newTemplateCheck(c, externalURL)
-	if err != nil {
-		return nil
-	}
+// brokenTemplates returns the templates of a generation that fail for every
+// alert. It renders none of them.
+func brokenTemplates(g *generation) []TemplateFinding {
+	k := &templateCheck{config: g.config, tmpl: g.template, set: g.texts, secrets: g.secrets}
 	k.files()
 	k.each(func(p place) bool { k.static(p); return true })
 	return k.findings
@@ -96,17 +93,6 @@ type templateCheck struct {
 	set      *tmpltext.Template // its text templates
 	secrets  *secrets
 	findings []TemplateFinding
-}
-
-func newTemplateCheck(c *config.Config, externalURL *url.URL) (*templateCheck, error) {
-	k := &templateCheck{config: c, secrets: collectSecrets(c)}
-	var err error
-	k.tmpl, err = newTemplate(c.Templates, externalURL, func(text *tmpltext.Template, _ *tmplhtml.Template) { k.set = text })
-	if err != nil {
-		return nil, err
-	}
-	k.tmpl.ExternalURL = externalURL
-	return k, nil
 }
 
 // place is a template and where it is.
@@ -349,7 +335,7 @@ func (k *templateCheck) samples(p place) []sample {
 // warnOfTemplates logs the templates that fail for every alert. The
 // configuration works all the same: defaults are sent for them.
 func (a *Alertmanager) warnOfTemplates(g *generation) {
-	for _, f := range brokenTemplates(g.config, g.options.ExternalURL) {
+	for _, f := range brokenTemplates(g) {
 		if f.Receiver == "" {
 			a.log.Warn("no template files found", "field", f.Field, "err", f.Message)
 			continue

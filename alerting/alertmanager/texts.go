@@ -34,8 +34,9 @@ const (
 )
 
 // newTemplate parses Alertmanager's default templates, over them ours, and over
-// both the user's files. Silence links begin with base.
-func newTemplate(files []string, base *url.URL, options ...template.Option) (*template.Template, error) {
+// both the user's files. Links begin with base. The set is what tmpl renders
+// text with.
+func newTemplate(files []string, base *url.URL) (tmpl *template.Template, set *texttemplate.Template, err error) {
 	address := ""
 	if base != nil {
 		address = strings.TrimRight(base.String(), "/")
@@ -49,22 +50,24 @@ func newTemplate(files []string, base *url.URL, options ...template.Option) (*te
 		"hancockMarkdown":    markdownText,
 		"hancockMarkdownURL": markdownURL,
 	}
-	tmpl, err := template.FromGlobs(nil, append(options, func(t *texttemplate.Template, h *htmltemplate.Template) {
+	tmpl, err = template.FromGlobs(nil, func(t *texttemplate.Template, h *htmltemplate.Template) {
 		t.Funcs(functions)
 		h.Funcs(functions)
-	})...)
+		set = t
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := tmpl.Parse(strings.NewReader(texts)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, pattern := range files {
 		if err := tmpl.FromGlob(pattern); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return tmpl, nil
+	tmpl.ExternalURL = base
+	return tmpl, set, nil
 }
 
 // completeTexts sets the texts that Alertmanager leaves empty where the

@@ -14,7 +14,7 @@ import (
 
 // TestTextsWithinLimits renders each default text with a thousand alerts and with one whose texts are very long.
 func TestTextsWithinLimits(t *testing.T) {
-	tmpl, err := newTemplate(nil, &url.URL{Scheme: "http", Host: "hancock.example:5000"})
+	tmpl, _, err := newTemplate(nil, &url.URL{Scheme: "http", Host: "hancock.example:5000"})
 	require.NoError(t, err)
 	now := time.Now()
 	var many template.Alerts
