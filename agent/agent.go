@@ -30,7 +30,7 @@ const prefix = "/v1/"
 
 // Options are the settings of the agent.
 type Options struct {
-	// RateLimit is how many requests one client may make in a minute.
+	// RateLimit is how many requests one client may make in a minute; 0 is any number.
 	RateLimit int
 	// MaxBodyBytes bounds a request's body.
 	MaxBodyBytes int64
@@ -64,8 +64,8 @@ func DefaultOptions() Options {
 // Validate reports the first setting that no agent can be made from. The names
 // in its errors are those of the configuration file.
 func (o Options) Validate() error {
-	if o.RateLimit < 1 {
-		return fmt.Errorf("agent.rate_limit: must be at least 1 request a minute, is %d", o.RateLimit)
+	if o.RateLimit < 0 {
+		return fmt.Errorf("agent.rate_limit: must be a number of requests per minute, or 0 for no limit, is %d", o.RateLimit)
 	}
 	if o.MaxBodyBytes < 1 {
 		return fmt.Errorf("agent.max_body: must be at least 1 byte, is %d", o.MaxBodyBytes)
@@ -105,7 +105,8 @@ type Backend interface {
 // Agent serves the REST API below /v1. Make it with New.
 type Agent struct {
 	// now is what a reload replaces.
-	now       atomic.Pointer[settings]
+	now       atomic.Pointer[Options]
+	limits    *limits
 	reloading sync.Mutex
 	backend   Backend
 	tasks     []task
@@ -117,12 +118,6 @@ type Agent struct {
 
 	webhookMetrics *webhookMetrics
 	notifier       *notify.Notifier
-}
-
-// settings are the options and the rate limits made from them.
-type settings struct {
-	opts   Options
-	limits *limits
 }
 
 // New returns an agent whose metrics are registered, all of them at 0.
@@ -139,13 +134,10 @@ func New(opts Options, backend Backend, reg prometheus.Registerer, log *slog.Log
 	if a.webhookMetrics, err = newWebhookMetrics(reg); err != nil {
 		return nil, fmt.Errorf("registering the webhook's metrics: %w", err)
 	}
-	now := &settings{opts: opts}
-	if now.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
-		return nil, fmt.Errorf("making the rate limiter: %w", err)
-	}
-	a.now.Store(now)
+	a.now.Store(&opts)
+	a.limits = newLimits(opts.RateLimit, opts.TrustedProxies)
 	if a.notifier, err = notify.New(opts.Notify, a.webhookMetrics.notified, log); err != nil {
-		return nil, errors.Join(err, now.limits.close())
+		return nil, err
 	}
 	a.warnOfPrices(opts)
 	return a, nil
@@ -159,41 +151,31 @@ func (a *Agent) warnOfPrices(opts Options) {
 }
 
 // Reload applies options to requests that begin afterwards. The backend is
-// reloaded first. Counters continue; a changed rate limit or changed proxies
-// reset the allowance of every client. After an error nothing has changed.
+// reloaded first. Counters continue, and so do the counts of the rate limit.
+// After an error nothing has changed.
 func (a *Agent) Reload(opts Options) error {
 	if err := opts.Validate(); err != nil {
 		return err
 	}
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	before := a.now.Load()
-	next := &settings{opts: opts, limits: before.limits}
-	if opts.RateLimit != before.opts.RateLimit || !slices.Equal(opts.TrustedProxies, before.opts.TrustedProxies) {
-		var err error
-		if next.limits, err = newLimits(opts.RateLimit, opts.TrustedProxies); err != nil {
-			return fmt.Errorf("making the rate limiter: %w", err)
-		}
-	}
 	if err := a.notifier.Reload(opts.Notify); err != nil {
-		if next.limits != before.limits {
-			err = errors.Join(err, next.limits.close())
-		}
 		return err
 	}
 	a.metrics.learn(opts.Prices)
-	a.now.Store(next)
+	a.limits.reload(opts.RateLimit, opts.TrustedProxies)
+	a.now.Store(&opts)
 	a.warnOfPrices(opts)
-	if next.limits != before.limits {
-		return before.limits.close()
-	}
 	return nil
 }
 
 // Close makes every further request a 503, waits within a bound for the
 // notifications that are queued, and frees what the rate limit holds. Requests
 // in flight are not touched.
-func (a *Agent) Close() error { return errors.Join(a.now.Load().limits.close(), a.notifier.Close()) }
+func (a *Agent) Close() error {
+	a.limits.close()
+	return a.notifier.Close()
+}
 
 // Stopping says that the process is about to stop: requests that are cut off
 // from now on are ended by that and not by their clients.
@@ -267,7 +249,7 @@ func (a *Agent) Middleware() echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if !strings.HasPrefix(c.Request().URL.Path, prefix) {
-				a.peek(c.Request()).setHeaders(c.Response().Header())
+				a.limits.peek(c.Request()).setHeaders(c.Response().Header())
 				return next(c)
 			}
 			t := &traffic{Context: c, outcome: outcome{start: time.Now(), status: http.StatusInternalServerError}}
@@ -312,37 +294,12 @@ func setMode(c echo.Context, in input) {
 	}
 }
 
-// peek returns a client's allowance by the limits in effect.
-func (a *Agent) peek(r *http.Request) verdict {
-	for {
-		l := a.now.Load().limits
-		if v := l.peek(r); a.now.Load().limits == l {
-			return v
-		}
-	}
-}
-
-// take counts a request by the limits in effect: a reload closes the previous
-// ones.
-func (a *Agent) take(r *http.Request) (verdict, error) {
-	for {
-		l := a.now.Load().limits
-		v, err := l.take(r)
-		if !errors.Is(err, errClosed) || a.now.Load().limits == l {
-			return v, err
-		}
-	}
-}
-
 // limit takes one request from the client's allowance.
 func (a *Agent) limit(c echo.Context) error {
-	v, err := a.take(c.Request())
+	v, err := a.limits.take(c.Request())
 	v.setHeaders(c.Response().Header())
-	if errors.Is(err, errClosed) {
-		return echo.NewHTTPError(http.StatusServiceUnavailable, shuttingDown)
-	}
 	if err != nil {
-		return fmt.Errorf("taking from the rate limit: %w", err)
+		return echo.NewHTTPError(http.StatusServiceUnavailable, shuttingDown)
 	}
 	requestlog.Add(c.Request().Context(), requestlog.Client(v.client))
 	if v.ok {

@@ -316,7 +316,7 @@ func TestShuttingDown(t *testing.T) {
 func TestOptions(t *testing.T) {
 	require.NoError(t, agent.DefaultOptions().Validate())
 	for name, change := range map[string]func(*agent.Options){
-		"agent.rate_limit":     func(o *agent.Options) { o.RateLimit = 0 },
+		"agent.rate_limit":     func(o *agent.Options) { o.RateLimit = -1 },
 		"agent.max_body":       func(o *agent.Options) { o.MaxBodyBytes = 0 },
 		"agent.client_timeout": func(o *agent.Options) { o.ClientTimeout = 0 },
 		"agent.webhook.slack_url: must be an https URL": func(o *agent.Options) { o.Notify.SlackURL = "http://hooks.example.com/secret" },

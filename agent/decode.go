@@ -30,7 +30,7 @@ type input struct {
 // readBody returns the body of a request that says it is JSON. Its errors are
 // *echo.HTTPError.
 func (a *Agent) readBody(c echo.Context) ([]byte, error) {
-	r, limit := c.Request(), a.now.Load().opts.MaxBodyBytes
+	r, limit := c.Request(), a.now.Load().MaxBodyBytes
 	if !isJSON(r.Header.Get(echo.HeaderContentType)) {
 		return nil, echo.NewHTTPError(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 	}

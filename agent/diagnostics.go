@@ -28,7 +28,7 @@ func (a *Agent) describeAPI(c echo.Context) error {
 // diagnostics answers GET /internal/diagnostics. That the key was sent has
 // been checked before; without any key nobody gets an answer.
 func (a *Agent) diagnostics(c echo.Context) error {
-	opts := a.now.Load().opts
+	opts := a.now.Load()
 	if !opts.Diagnostics {
 		return echo.ErrNotFound
 	}

@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -135,84 +139,178 @@ func TestTaskWithAFixedMode(t *testing.T) {
 	require.Equal(t, "soc", modeOf(route{modes: []string{"soc"}}, &outcome{}))
 }
 
+// limitsOf are limits whose clock is the returned one.
+func limitsOf(perMinute int) (*limits, *time.Time) {
+	l, now := newLimits(perMinute, nil), time.Now()
+	l.now = func() time.Time { return now }
+	return l, &now
+}
+
+func requestFrom(t *testing.T, address string) *http.Request {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/agents", nil)
+	r.RemoteAddr = address + ":1234"
+	return r
+}
+
 // The number of allowances is bounded whatever the number of addresses, and a
 // crowd does not take away those of clients that were there before.
 func TestLimitsAreBounded(t *testing.T) {
-	l, err := newLimits(2, nil)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.close()) }()
-	now := time.Now()
-	l.now = func() time.Time { return now }
+	l, now := limitsOf(2)
 	from := func(address string) bool {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/agents", nil)
-		r.RemoteAddr = address + ":1234"
-		v, err := l.take(r)
+		v, err := l.take(requestFrom(t, address))
 		require.NoError(t, err)
 		return v.ok
 	}
-	require.True(t, from("203.0.113.1"))
-	require.True(t, from("203.0.113.1"))
-	// The store goes by a clock of its own, which a crowd of real requests
-	// could outlast on a busy machine.
-	for i := range 3 * maxClients {
-		l.slot(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff))
+	crowd := func(format string, n int) {
+		for i := range n {
+			l.admit(fmt.Sprintf(format, i), *now)
+		}
 	}
+	require.True(t, from("203.0.113.1"))
+	require.True(t, from("203.0.113.1"))
+	crowd("crowd %d", 3*maxClients)
 	require.Len(t, l.current, maxClients)
 	require.False(t, from("203.0.113.1"), "the crowd has given it a new allowance")
-	shared := make(map[string]bool)
+	shared := make(map[*allowance]bool)
 	for i := range 5 * sharedSlots {
-		slot, _ := l.slot(fmt.Sprint("late", i))
-		shared[slot] = true
+		shared[l.admit(fmt.Sprint("late", i), *now)] = true
 	}
 	require.LessOrEqual(t, len(shared), sharedSlots)
 
-	now = now.Add(window)
+	*now = now.Add(window)
 	for _, client := range []string{"203.0.113.1", "late0"} {
-		slot, _ := l.slot(client)
-		require.Equal(t, client, slot)
+		_, own := l.find(client, *now)
+		require.True(t, own)
 	}
-	now = now.Add(3 * window)
-	l.slot("x")
+	*now = now.Add(3 * window)
+	l.admit("x", *now)
 	require.LessOrEqual(t, len(l.current)+len(l.previous), 3)
 
-	// Those that keep their places do not add up either.
+	// Those that keep their allowances do not add up either.
 	for n := range 3 {
-		now = now.Add(window)
-		for i := range 3 * maxClients {
-			if n > 0 { // those of the window before come last
-				l.slot(fmt.Sprintf("new %d %d", n, i))
-			}
+		*now = now.Add(window)
+		if n > 0 { // those of the window before come last
+			crowd(fmt.Sprintf("new %d %%d", n), 3*maxClients)
 		}
-		for i := range 3 * maxClients {
-			l.slot(fmt.Sprintf("new %d %d", max(n-1, 0), i))
-		}
+		crowd(fmt.Sprintf("new %d %%d", max(n-1, 0)), 3*maxClients)
 		require.LessOrEqual(t, len(l.current), 2*maxClients)
 	}
 	require.Len(t, l.current, 2*maxClients)
 }
 
+// TestActiveClientsKeepTheirAllowance has a client ask once a second for an hour
+// while crowds of new addresses come and go.
+func TestActiveClientsKeepTheirAllowance(t *testing.T) {
+	const perMinute = 10
+	l, now := limitsOf(perMinute)
+	granted := 0
+	for second := range 3600 {
+		if second%20 == 0 {
+			for i := range 2 * maxClients / 10 {
+				l.admit(fmt.Sprint(second, i), *now)
+			}
+		}
+		v, err := l.take(requestFrom(t, "203.0.113.1"))
+		require.NoError(t, err)
+		if v.ok {
+			granted++
+		}
+		*now = now.Add(time.Second)
+	}
+	require.Equal(t, 60*perMinute, granted)
+}
+
+// TestEveryLimitIsExact takes from several goroutines what a limit grants, or the
+// first 300,000 of it.
+func TestEveryLimitIsExact(t *testing.T) {
+	for _, perMinute := range []int{1, 2, 60, 600, 245_000, 246_000, 100_000_000, 100_000_000_000, math.MaxInt} {
+		t.Run(strconv.Itoa(perMinute), func(t *testing.T) {
+			l, now := limitsOf(perMinute)
+			const workers = 4
+			tries := min(perMinute, 300_000)/workers + 1
+			request := requestFrom(t, "203.0.113.1")
+			var granted atomic.Int64
+			var group sync.WaitGroup
+			for range workers {
+				group.Go(func() {
+					for range tries {
+						if v, err := l.take(request); err == nil && v.ok {
+							granted.Add(1)
+						}
+					}
+				})
+			}
+			group.Wait()
+			want := min(perMinute, workers*tries)
+			require.EqualValues(t, want, granted.Load())
+			v := l.peek(request)
+			require.EqualValues(t, perMinute, v.limit)
+			require.EqualValues(t, perMinute-want, v.remaining)
+
+			*now = now.Add(window - 1)
+			require.EqualValues(t, perMinute-want, l.peek(request).remaining)
+			*now = now.Add(1)
+			v, err := l.take(request)
+			require.NoError(t, err)
+			require.True(t, v.ok)
+			require.EqualValues(t, perMinute-1, v.remaining)
+		})
+	}
+}
+
+// TestNoLimit grants everything, keeps nothing and sends no header.
+func TestNoLimit(t *testing.T) {
+	l, _ := limitsOf(0)
+	for range 1000 {
+		v, err := l.take(requestFrom(t, "203.0.113.1"))
+		require.NoError(t, err)
+		require.True(t, v.ok)
+		require.Equal(t, "203.0.113.1", v.client)
+		h := http.Header{}
+		v.setHeaders(h)
+		l.peek(requestFrom(t, "203.0.113.1")).setHeaders(h)
+		require.Empty(t, h)
+	}
+	require.Empty(t, l.current)
+	l.close()
+	_, err := l.take(requestFrom(t, "203.0.113.1"))
+	require.ErrorIs(t, err, errClosed)
+}
+
+// TestReloadKeepsCounts changes the limit of a client that has used some of it.
+func TestReloadKeepsCounts(t *testing.T) {
+	l, now := limitsOf(3)
+	request := requestFrom(t, "203.0.113.1")
+	for range 2 {
+		_, err := l.take(request)
+		require.NoError(t, err)
+	}
+	for _, step := range []struct {
+		perMinute int
+		ok        bool
+		remaining uint64
+	}{{5, true, 2}, {1, false, 0}, {0, true, 0}, {4, true, 0}} {
+		l.reload(step.perMinute, nil)
+		v, err := l.take(request)
+		require.NoError(t, err)
+		require.Equal(t, step.ok, v.ok, step.perMinute)
+		require.Equal(t, step.remaining, v.remaining, step.perMinute)
+	}
+	*now = now.Add(window)
+	require.EqualValues(t, 4, l.peek(request).remaining)
+}
+
 // A look at an allowance keeps nothing of the addresses that look, and knows
 // when the allowance is whole again.
 func TestPeek(t *testing.T) {
-	l, err := newLimits(2, nil)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.close()) }()
-	now := time.Now()
-	l.now = func() time.Time { return now }
-	from := func(address string) *http.Request {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-		r.RemoteAddr = address + ":1234"
-		return r
-	}
+	l, now := limitsOf(2)
 	for i := range 1000 {
-		require.Equal(t, uint64(2), l.peek(from(fmt.Sprintf("10.0.%d.%d", i>>8, i&0xff))).remaining)
+		require.Equal(t, uint64(2), l.peek(requestFrom(t, fmt.Sprintf("10.0.%d.%d", i>>8, i&0xff))).remaining)
 	}
 	require.Empty(t, l.current)
-	limit, _, err := l.store.Get(t.Context(), "10.0.0.1")
-	require.NoError(t, err)
-	require.Zero(t, limit, "the store has kept an address that has only looked")
 
-	client := from("203.0.113.1")
+	client := requestFrom(t, "203.0.113.1")
 	for want := uint64(1); ; want-- {
 		v, err := l.take(client)
 		require.NoError(t, err)
@@ -226,7 +324,7 @@ func TestPeek(t *testing.T) {
 	l.rotated = now.Add(-window)
 	require.Zero(t, l.peek(client).remaining)
 	require.Empty(t, l.current)
-	now = now.Add(window + time.Second)
+	*now = now.Add(window + time.Second)
 	require.Equal(t, uint64(2), l.peek(client).remaining)
 }
 

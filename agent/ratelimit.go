@@ -1,9 +1,7 @@
 package agent
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"math"
 	"net"
@@ -15,8 +13,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/sethvargo/go-limiter"
-	"github.com/sethvargo/go-limiter/memorystore"
 )
 
 const (
@@ -32,140 +28,150 @@ const (
 // errClosed is returned once the limits are closed.
 var errClosed = errors.New("rate limit is closed")
 
-// limits hold the allowance of each client address. The store forgets an
-// address a window after its last request at the earliest and two at the
-// latest, and admitted bounds the addresses of a window, so memory is bounded
-// whatever the number of addresses.
+// limits count the requests of each client address in windows that begin with
+// its first request. An address is forgotten a window after its last request
+// at the earliest and two at the latest, and the addresses of a window are
+// bounded, so memory is bounded whatever the number of addresses. Time is
+// monotonic: setting the clock changes no window.
 type limits struct {
-	store  limiter.Store
-	client echo.IPExtractor
-	seed   maphash.Seed
-	now    func() time.Time
-
-	perMinute uint64
+	rate atomic.Pointer[rate]
+	seed maphash.Seed
+	now  func() time.Time
 
 	mu       sync.Mutex
+	closed   bool
 	rotated  time.Time
 	current  map[string]*allowance // admitted in this window
 	previous map[string]*allowance // admitted in the one before
 	shared   [sharedSlots]allowance
 }
 
-// allowance is what the store does not tell of one without taking from it:
-// when it is whole again, in nanoseconds since 1970; 0 before the first request.
-type allowance struct{ reset atomic.Int64 }
-
-func newLimits(perMinute int, trusted []netip.Prefix) (*limits, error) {
-	tokens := uint64(perMinute) // #nosec G115 -- validated to be positive
-	store, err := memorystore.New(&memorystore.Config{
-		Tokens:        tokens,
-		Interval:      window,
-		SweepInterval: window,
-		SweepMinTTL:   window,
-		InitialAlloc:  64,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &limits{
-		store: store, client: clientAddress(trusted), seed: maphash.MakeSeed(), now: time.Now,
-		perMinute: tokens, current: make(map[string]*allowance),
-	}, nil
+// rate is what a reload changes.
+type rate struct {
+	perMinute uint64 // 0: no limit
+	client    echo.IPExtractor
 }
 
-func (l *limits) close() error { return l.store.Close(context.Background()) }
+// allowance is what a client has used since the start of its window. The zero
+// value is whole.
+type allowance struct {
+	start time.Time
+	used  uint64
+}
+
+func newLimits(perMinute int, trusted []netip.Prefix) *limits {
+	l := &limits{seed: maphash.MakeSeed(), now: time.Now, current: make(map[string]*allowance)}
+	l.reload(perMinute, trusted)
+	return l
+}
+
+// reload applies another limit, or other proxies, to what has been counted.
+func (l *limits) reload(perMinute int, trusted []netip.Prefix) {
+	l.rate.Store(&rate{perMinute: uint64(perMinute), client: clientAddress(trusted)}) // #nosec G115 -- validated
+}
+
+// close makes take fail.
+func (l *limits) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+}
 
 // verdict is what the limit says of one request.
 type verdict struct {
 	// client is the address that the request counts against.
-	client           string
+	client string
+	// limit is 0 when there is none.
 	limit, remaining uint64
 	// retry is how long until there is an allowance again.
 	retry time.Duration
 	ok    bool
 }
 
-// take counts one request against its client. With an error the verdict is that
-// there is nothing left.
+// take counts one request against its client. It fails after close.
 func (l *limits) take(r *http.Request) (verdict, error) {
-	client := clientKey(l.client(r))
-	slot, kept := l.slot(client)
-	limit, remaining, reset, ok, err := l.store.Take(r.Context(), slot)
-	if err != nil {
-		if errors.Is(err, limiter.ErrStopped) {
-			err = errClosed
-		}
-		return verdict{client: client, limit: l.perMinute, ok: true}, err
+	rate := l.rate.Load()
+	v := verdict{client: clientKey(rate.client(r)), limit: rate.perMinute, ok: true}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return v, errClosed
 	}
-	kept.reset.Store(int64(reset))                   // #nosec G115 -- nanoseconds until the year 2262
-	retry := time.Unix(0, int64(reset)).Sub(l.now()) // #nosec G115
-	return verdict{
-		client: client, limit: limit, remaining: remaining, ok: ok,
-		// The store goes by the wall clock, which may have been set.
-		retry: min(max(retry, time.Second), window),
-	}, nil
+	if v.limit == 0 {
+		return v, nil
+	}
+	now := l.now()
+	a := l.admit(v.client, now)
+	if now.Sub(a.start) >= window {
+		*a = allowance{start: now}
+	}
+	if v.ok = a.used < v.limit; v.ok {
+		a.used++
+	}
+	v.remaining = v.limit - min(a.used, v.limit)
+	v.retry = max(window-now.Sub(a.start), time.Second)
+	return v, nil
 }
 
 // peek tells where a client stands and takes nothing from it. Nothing is kept
 // of a client that is not there yet.
 func (l *limits) peek(r *http.Request) verdict {
-	client := clientKey(l.client(r))
-	v := verdict{client: client, limit: l.perMinute, ok: true}
+	rate := l.rate.Load()
+	v := verdict{client: clientKey(rate.client(r)), limit: rate.perMinute, ok: true}
 	l.mu.Lock()
-	slot, kept := l.find(client)
-	l.mu.Unlock()
-	limit, remaining, err := l.store.Get(r.Context(), slot)
-	switch {
-	case err != nil: // closed: there is nothing to be had
-	case limit == 0 || kept == nil || l.now().UnixNano() >= kept.reset.Load():
-		// The store fills an allowance up when something is taken from it.
-		v.remaining = l.perMinute
-	default:
-		v.remaining = remaining
+	defer l.mu.Unlock()
+	if l.closed || v.limit == 0 {
+		return v
+	}
+	v.remaining = v.limit
+	now := l.now()
+	if a, _ := l.find(v.client, now); a != nil && now.Sub(a.start) < window {
+		v.remaining -= min(a.used, v.limit)
 	}
 	return v
 }
 
-// slot is the store's key for a client: the client itself while there is room.
-func (l *limits) slot(client string) (string, *allowance) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	slot, kept := l.find(client)
-	if slot != client {
-		return slot, kept
+// admit returns the allowance of a client, which has one of its own while there
+// is room. The caller holds mu.
+func (l *limits) admit(client string, now time.Time) *allowance {
+	a, own := l.find(client, now)
+	if own {
+		if a == nil {
+			a = new(allowance)
+		}
+		l.current[client] = a
 	}
-	if kept == nil {
-		kept = new(allowance)
-	}
-	l.current[client] = kept
-	return client, kept
+	return a
 }
 
-// find is the slot that a client has or would be given, and what is known of
-// it, nil for nothing. The caller holds mu.
-func (l *limits) find(client string) (string, *allowance) {
-	if now := l.now(); now.Sub(l.rotated) >= window {
+// find returns the allowance of a client, and whether it is its own; nil for an
+// own one that does not exist yet. The caller holds mu.
+func (l *limits) find(client string, now time.Time) (_ *allowance, own bool) {
+	if now.Sub(l.rotated) >= window {
 		l.previous, l.current, l.rotated = l.current, make(map[string]*allowance), now
 	}
-	if kept, ok := l.current[client]; ok {
-		return client, kept
+	if a, ok := l.current[client]; ok {
+		return a, true
 	}
-	// An address from the window before keeps its place, or it could be
-	// pushed out by others while its allowance is used up.
+	// An address from the window before keeps its allowance, or others could
+	// push it out while that is used up.
 	room := maxClients
-	kept, known := l.previous[client]
+	a, known := l.previous[client]
 	if known {
 		room = 2 * maxClients
 	}
 	if len(l.current) < room {
-		return client, kept
+		return a, true
 	}
-	n := maphash.String(l.seed, client) % sharedSlots
-	return fmt.Sprintf("shared %d", n), &l.shared[n]
+	return &l.shared[maphash.String(l.seed, client)%sharedSlots], false
 }
 
-// setHeaders tells the client where it stands.
+// setHeaders tells the client where it stands. Without a limit there is nothing
+// to tell.
 func (v verdict) setHeaders(h http.Header) {
+	if v.limit == 0 {
+		return
+	}
 	// In the spelling that Set would find for them each time.
 	values := []string{strconv.FormatUint(v.limit, 10), strconv.FormatUint(v.remaining, 10), "60s"}
 	h["X-Ratelimit-Limit"], h["X-Ratelimit-Remaining"], h["X-Ratelimit-Window"] = values[:1:1], values[1:2:2], values[2:]

@@ -21,7 +21,7 @@ func TestReload(t *testing.T) {
 	const calls = "hancock_llm_answers_total{finish_reason=stop,model=%s,provider=ollama}"
 
 	bad := o.agent
-	bad.RateLimit = 0
+	bad.RateLimit = -1
 	require.ErrorContains(t, a.agent.Reload(bad), "agent.rate_limit")
 
 	a.options.Ollama.Model = "next-model"

@@ -17,7 +17,7 @@ import (
 func (a *Agent) stream(c echo.Context, t task, in input) error {
 	ctx := c.Request().Context()
 	requestlog.Add(ctx, requestlog.Stream())
-	events := &eventWriter{c: c, timeout: a.now.Load().opts.ClientTimeout}
+	events := &eventWriter{c: c, timeout: a.now.Load().ClientTimeout}
 	var last llm.Attempt
 	answer, err := a.backend.Stream(ctx, a.question(ctx, t, in, &last), func(piece string) error {
 		return events.send(delta{Delta: piece})

@@ -27,7 +27,7 @@ func (a *Agent) webhook(t task) echo.HandlerFunc {
 		outcome := eventRefused
 		defer func() { a.webhookMetrics.event(outcome) }()
 
-		secret := a.now.Load().opts.WebhookSecret
+		secret := a.now.Load().WebhookSecret
 		sum, err := claimedSignature(c.Request(), secret)
 		if err != nil {
 			return a.signatureInvalid(ctx, err)
