@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cyberviser/hancock/internal/promqlbound"
 )
 
 // BuiltinFile is the name under which the embedded rules appear where rules are listed. No such file is read.
@@ -108,7 +110,7 @@ type loader struct {
 }
 
 func newLoader(logger *slog.Logger) loader {
-	return loader{parser: parser.NewParser(parser.Options{ExperimentalDurationExpr: true}), logger: logger}
+	return loader{parser: promqlbound.NewParser(parser.Options{ExperimentalDurationExpr: true}), logger: logger}
 }
 
 // read parses one file, or the embedded rules as o has them.

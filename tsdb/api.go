@@ -49,7 +49,7 @@ type APIOptions struct {
 	EnableAdmin, EnableRemoteWrite, EnableOTLP bool
 	// Ready reports whether to answer; while it does not, every answer is 503. nil is always ready.
 	Ready func() bool
-	// MaxBodyBytes bounds request bodies; 0 is 16 MiB.
+	// MaxBodyBytes bounds request bodies with samples; 0 is 16 MiB. Others are bounded by 1 MiB.
 	MaxBodyBytes int64
 }
 
@@ -137,13 +137,18 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	if r.ContentLength > now.opts.MaxBodyBytes {
+	limit := maxBodyOf(r, now.opts.MaxBodyBytes)
+	if r.ContentLength > limit {
 		writeError(w, http.StatusRequestEntityTooLarge, "bad_data",
-			fmt.Sprintf("request body of %d bytes is larger than %d", r.ContentLength, now.opts.MaxBodyBytes))
+			fmt.Sprintf("request body of %d bytes is larger than %d", r.ContentLength, limit))
 		return
 	}
 	r = r.WithContext(httputil.ContextWithPath(ctx, r.URL.Path))
-	r.Body = http.MaxBytesReader(w, r.Body, now.opts.MaxBodyBytes)
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	if err := bounded(r); err != nil {
+		writeError(w, http.StatusBadRequest, "bad_data", err.Error())
+		return
+	}
 	if r.URL.Path == apiPrefix+"/openapi.yaml" && r.Method == http.MethodGet {
 		now.doc.ServeHTTP(w, r)
 		return

@@ -68,7 +68,7 @@ func (db *DB) useEngine(s *settings, log *logging.JSONFileLogger) {
 	e := &db.engine
 	of := engineSettings{
 		timeout: s.opts.QueryTimeout, lookback: s.opts.QueryLookback, step: evaluationInterval(s.cfg),
-		samples: s.opts.QueryMaxSamples, concurrency: s.opts.QueryConcurrency,
+		samples: s.opts.maxSamples(), concurrency: s.opts.concurrency(),
 	}
 	next := e.current.Load()
 	if next == nil || of != e.of {
@@ -97,6 +97,7 @@ func (db *DB) useEngine(s *settings, log *logging.JSONFileLogger) {
 	before := e.log
 	e.of, e.log = of, log
 	e.current.Store(next)
+	db.answers.resize(s.opts)
 	if before != nil {
 		if err := before.Close(); err != nil {
 			db.logger.Warn("closing the query log failed", "err", err)

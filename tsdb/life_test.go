@@ -330,8 +330,8 @@ func TestOptionsValidate(t *testing.T) {
 		"drain timeout: must be at least":                   func(o *tsdb.Options) { o.DrainTimeout = 0 },
 		"flush timeout: must be at least":                   func(o *tsdb.Options) { o.FlushTimeout = 0 },
 		"storage.query.timeout: must be at least":           func(o *tsdb.Options) { o.QueryTimeout = 0 },
-		"storage.query.max_samples: must be at least 1":     func(o *tsdb.Options) { o.QueryMaxSamples = 0 },
-		"storage.query.max_concurrency: must be at least 1": func(o *tsdb.Options) { o.QueryConcurrency = 0 },
+		"storage.query.max_samples: must be at least 1":     func(o *tsdb.Options) { o.QueryMaxSamples = -1 },
+		"storage.query.max_concurrency: must be at least 1": func(o *tsdb.Options) { o.QueryConcurrency = -1 },
 		"storage.query.lookback_delta: must be at least":    func(o *tsdb.Options) { o.QueryLookback = 0 },
 		`the job name "hancock" is taken`: func(o *tsdb.Options) {
 			o.Prometheus = section(t, "scrape_configs: [{job_name: hancock}]")

@@ -25,6 +25,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/prometheus/prometheus/util/features"
+
+	"github.com/cyberviser/hancock/internal/promqlbound"
 )
 
 // DB is the store, the scraping and the query engine. Its methods are safe for concurrent use.
@@ -47,6 +49,7 @@ type DB struct {
 	remote   *remote.Storage
 	fanout   storage.Storage
 	engine   engine
+	answers  answers
 	scraped  *observedAppendable
 	manager  *scrape.Manager
 	scraping scraping
@@ -74,7 +77,7 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 		logger:   logger,
 		registry: reg,
 		features: features.NewRegistry(),
-		parser:   parser.NewParser(parser.Options{ExperimentalDurationExpr: true}),
+		parser:   promqlbound.NewParser(parser.Options{ExperimentalDurationExpr: true}),
 		opened:   time.Now(),
 		stats:    promtsdb.NewDBStats(),
 		discover: newDiscoverer(),
@@ -92,6 +95,7 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 		return nil, err
 	}
 	db.parser.RegisterFeatures(db.features)
+	db.answers.engine = &db.engine
 	db.registry.MustRegister(&db.engine.metrics)
 	log, err := openQueryLog(now.cfg)
 	if err != nil {

@@ -51,8 +51,8 @@ type Options struct {
 	DrainTimeout time.Duration
 
 	// QueryTimeout bounds one query, QueryMaxSamples what it may hold in memory (16 bytes each, at least),
-	// QueryConcurrency how many run at once (the rest wait), and QueryLookback is how old a sample may be and
-	// still count as the present one.
+	// QueryConcurrency how many run at once (the rest wait; one is reserved for rules), and QueryLookback is how old a
+	// sample may be and still count as the present one. 0 samples are as many as fit the memory, a concurrency of 0 is 4.
 	QueryTimeout     time.Duration
 	QueryMaxSamples  int
 	QueryConcurrency int
@@ -63,19 +63,17 @@ type Options struct {
 // it, and for the exemplars, which are a tenth: their memory is taken at once.
 func DefaultOptions() Options {
 	return Options{
-		Path:             "data",
-		Retention:        15 * 24 * time.Hour,
-		ReserveBytes:     8 << 20,
-		ScrapeInterval:   15 * time.Second,
-		ScrapeTimeout:    10 * time.Second,
-		Instance:         "127.0.0.1:5000",
-		MaxExemplars:     10_000,
-		DrainTimeout:     5 * time.Second,
-		FlushTimeout:     10 * time.Second,
-		QueryTimeout:     2 * time.Minute,
-		QueryMaxSamples:  50_000_000,
-		QueryConcurrency: 20,
-		QueryLookback:    5 * time.Minute,
+		Path:           "data",
+		Retention:      15 * 24 * time.Hour,
+		ReserveBytes:   8 << 20,
+		ScrapeInterval: 15 * time.Second,
+		ScrapeTimeout:  10 * time.Second,
+		Instance:       "127.0.0.1:5000",
+		MaxExemplars:   10_000,
+		DrainTimeout:   5 * time.Second,
+		FlushTimeout:   10 * time.Second,
+		QueryTimeout:   2 * time.Minute,
+		QueryLookback:  5 * time.Minute,
 	}
 }
 
@@ -87,9 +85,9 @@ func (o Options) Validate() error {
 		}
 		return nil
 	}
-	atLeastOne := func(name string, n int64) error {
-		if n < 1 {
-			return fmt.Errorf("%s: must be at least 1, is %d", name, n)
+	notNegative := func(name string, n int64) error {
+		if n < 0 {
+			return fmt.Errorf("%s: must be at least 1, or 0 for a value that fits the memory, is %d", name, n)
 		}
 		return nil
 	}
@@ -101,8 +99,8 @@ func (o Options) Validate() error {
 		positive("flush timeout", o.FlushTimeout),
 		positive("storage.query.timeout", o.QueryTimeout),
 		positive("storage.query.lookback_delta", o.QueryLookback),
-		atLeastOne("storage.query.max_samples", int64(o.QueryMaxSamples)),
-		atLeastOne("storage.query.max_concurrency", int64(o.QueryConcurrency)),
+		notNegative("storage.query.max_samples", int64(o.QueryMaxSamples)),
+		notNegative("storage.query.max_concurrency", int64(o.QueryConcurrency)),
 	}
 	if o.Path == "" {
 		errs = append(errs, errors.New("storage.path: is empty"))

@@ -24,10 +24,8 @@ import (
 
 // Prometheus' own defaults for answering remote reads and live notifications.
 const (
-	remoteReadSamples     = 50_000_000
-	remoteReadConcurrency = 10
-	remoteReadFrameBytes  = 1 << 20
-	maxSubscribers        = 16
+	remoteReadFrameBytes = 1 << 20
+	maxSubscribers       = 16
 )
 
 // newV1 makes Prometheus' API, whose own metrics go to reg. This is the only place that knows the arguments of its
@@ -47,7 +45,7 @@ func (db *DB) newV1(o APIOptions, notices *notifications.Notifications, reg prom
 	db.features.Set(features.API, "otlp_write_receiver", o.EnableOTLP)
 
 	return v1.NewAPI(
-		&db.engine, db.fanout, appendable, appendableV2, db.local,
+		&db.answers, db.fanout, appendable, appendableV2, db.local,
 		retriever[v1.ScrapePoolsRetriever](db.manager),
 		retriever[v1.TargetRetriever](db.manager),
 		retriever(o.Alertmanagers),
@@ -61,7 +59,7 @@ func (db *DB) newV1(o APIOptions, notices *notifications.Notifications, reg prom
 		false, 0, // No search API, and no cap on what it would return.
 		db.logger,
 		retriever(o.Rules),
-		remoteReadSamples, remoteReadConcurrency, remoteReadFrameBytes,
+		db.now.Load().opts.maxSamples(), db.now.Load().opts.concurrency(), remoteReadFrameBytes,
 		false,                            // Not an agent.
 		relabel.MustNewRegexp("").Regexp, // No origin but our own may read.
 		func() (v1.RuntimeInfo, error) { return db.runtimeInfo(o) },

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cyberviser/hancock/internal/promqlbound"
 )
 
 // group is a group of a rule file.
@@ -29,7 +31,7 @@ type group struct {
 
 // newParser takes what the rules manager takes.
 func newParser() parser.Parser {
-	return parser.NewParser(parser.Options{ExperimentalDurationExpr: true})
+	return promqlbound.NewParser(parser.Options{ExperimentalDurationExpr: true})
 }
 
 // parse reads the rules as the rules manager would. Everything that is wrong is in the error, with file and line.

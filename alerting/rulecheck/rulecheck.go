@@ -26,6 +26,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/cyberviser/hancock/internal/promqlbound"
 )
 
 // Severity says what follows from a finding.
@@ -77,7 +79,7 @@ type File struct {
 
 // newParser takes all that Prometheus has, enabled here or not: what cannot be loaded is reported elsewhere.
 func newParser() parser.Parser {
-	return parser.NewParser(parser.Options{
+	return promqlbound.NewParser(parser.Options{
 		EnableExperimentalFunctions: true, ExperimentalDurationExpr: true,
 		EnableExtendedRangeSelectors: true, EnableBinopFillModifiers: true,
 	})

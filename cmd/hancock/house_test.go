@@ -30,7 +30,10 @@ const (
 var imports = map[string][]string{
 	"agent":                       {"agent/llm", "agent/notify", "agent/requestlog"},
 	"alerting/alertmanager":       {"internal/amcompat"},
-	"alerting/backtest":           {"alerting/alertmanager", "alerting/outgoing", "internal/amcompat"},
+	"alerting":                    {"internal/promqlbound"},
+	"alerting/backtest":           {"alerting/alertmanager", "alerting/outgoing", "internal/amcompat", "internal/promqlbound"},
+	"alerting/rulecheck":          {"internal/promqlbound"},
+	"tsdb":                        {"internal/promqlbound"},
 	"cmd/hancock/internal/config": {"internal/amcompat"},
 	"web":                         {"ui"},
 	"cmd/hancock": {
@@ -55,7 +58,7 @@ var imports = map[string][]string{
 		"ui",
 		"web",
 	},
-	"cmd/hancock/internal/lint": {"alerting/rulecheck", "cmd/hancock/internal/config", "internal/amcompat"},
+	"cmd/hancock/internal/lint": {"alerting/rulecheck", "cmd/hancock/internal/config", "internal/amcompat", "internal/promqlbound"},
 }
 
 // sources are all Go files of the repository by their folder.

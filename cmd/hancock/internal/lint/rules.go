@@ -11,13 +11,14 @@ import (
 	"github.com/prometheus/prometheus/rules"
 
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/internal/promqlbound"
 )
 
 // rules reports rules that have the name and the labels of an earlier one, in the same file or another. One of two such
 // recording rules overwrites the other's samples; two such alerts become one.
 func (l *linter) rules() {
 	first := map[string]string{}
-	p := parser.NewParser(parser.Options{ExperimentalDurationExpr: true})
+	p := promqlbound.NewParser(parser.Options{ExperimentalDurationExpr: true})
 	for _, f := range l.Rules {
 		groups, errs := rulefmt.Parse(f.Content, false, model.UTF8Validation, p, slog.New(slog.DiscardHandler))
 		if len(errs) > 0 {
