@@ -3,10 +3,12 @@ package web
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,14 +67,14 @@ func (o Options) Validate() error {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("web.listen_address: %q is not a port (0 to 65535)", port)
 	}
-	users, err := hasUsers(o.ConfigFile)
+	users, err := usersOf(o.ConfigFile)
 	switch {
 	case err != nil:
 		return fmt.Errorf("web.config_file: %s: %w", o.ConfigFile, err)
-	case users && o.APIKey != "":
+	case len(users) > 0 && o.APIKey != "":
 		return fmt.Errorf("web.config_file: %s has basic_auth_users and there is an API key, too: "+
 			"a request can bring one of them only, so use either", o.ConfigFile)
-	case !isLoopback(host) && o.APIKey == "" && !users && !o.AllowUnauthenticated:
+	case !isLoopback(host) && o.APIKey == "" && len(users) == 0 && !o.AllowUnauthenticated:
 		return fmt.Errorf("web.listen_address: %q can be reached from other machines and there is no API key: "+
 			"set HANCOCK_API_KEY, listen on 127.0.0.1, or set web.allow_unauthenticated", o.ListenAddress)
 	}
@@ -100,24 +102,30 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// hasUsers tells whether a file in exporter-toolkit's format, which is
-// validated, asks for a name and a password.
-func hasUsers(path string) (bool, error) {
+// Users returns the names of ConfigFile's basic_auth_users, sorted; none when the file cannot be read.
+func (o Options) Users() []string {
+	users, _ := usersOf(o.ConfigFile)
+	return users
+}
+
+// usersOf returns the names of the users of a file in exporter-toolkit's format,
+// who have to give a password.
+func usersOf(path string) ([]string, error) {
 	if path == "" {
-		return false, nil
+		return nil, nil
 	}
 	if err := toolkit.Validate(path); err != nil {
-		return false, err
+		return nil, err
 	}
 	src, err := os.ReadFile(path)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	var file struct {
 		Users map[string]string `yaml:"basic_auth_users"`
 	}
 	err = yaml.Unmarshal(src, &file)
-	return len(file.Users) > 0, err
+	return slices.Sorted(maps.Keys(file.Users)), err
 }
 
 // isLoopback tells whether only this machine can reach host. A name other

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,12 +17,68 @@ import (
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 )
 
-// call asks a running Hancock: the one at the address of --url, or where the
-// configuration says that it listens. The answer's body is for the caller to
-// close; an answer other than 200 is an error. With a body, the request is a
-// POST of JSON.
+// server is a running Hancock that a command asks: the one at --url, or where the configuration says that it listens.
+type server struct {
+	url    *url.URL
+	client *http.Client
+	key    string
+}
+
+// server returns the server that the command line names. Its errors are those of usage.
+func (inv invocation) server() (server, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableKeepAlives = true // A command asks once.
+	s := server{key: string(inv.config.Web.APIKey), client: &http.Client{
+		Transport: transport,
+		// The key is for this server alone.
+		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+			return fmt.Errorf("it redirects to %s://%s: give that address with --url", r.URL.Scheme, r.URL.Host)
+		},
+	}}
+	var err error
+	if inv.url == "" {
+		s.url, _ = url.Parse(listenURL(inv.config))
+		transport.Proxy = nil
+		transport.TLSClientConfig, err = pinned(inv.config.Web.ConfigFile)
+	} else {
+		s.url, err = remoteURL(inv.url, s.key)
+		if err == nil && inv.caFile != "" {
+			transport.TLSClientConfig, err = trusting(inv.caFile)
+		}
+	}
+	if err != nil {
+		return s, usageError{err}
+	}
+	return s, nil
+}
+
+// remoteURL checks an address of the command line, to which the key will be sent.
+func remoteURL(text, key string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(text, "/"))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("--url: %w", unwrapURL(err))
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, errors.New("--url: must be like http://127.0.0.1:5000")
+	case u.Scheme == "http" && (key != "" || u.User != nil) && !isLoopback(u.Hostname()):
+		return nil, fmt.Errorf("--url: the API key would be sent to %s unencrypted: use https, or unset HANCOCK_API_KEY", u.Host)
+	}
+	return u, nil
+}
+
+// isLoopback reports whether only this machine can be meant.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+// call sends a request. The answer's body is for the caller to close; an answer other than 200 is an error. With a body,
+// the request is a POST of JSON.
 func (inv invocation) call(ctx context.Context, path string, body any, header http.Header) (*http.Response, error) {
-	base := cmp.Or(inv.url, inv.config.Web.ExternalURL, listenURL(inv.config))
+	s, err := inv.server()
+	if err != nil {
+		return nil, err
+	}
 	method, content := http.MethodGet, io.Reader(http.NoBody)
 	if body != nil {
 		encoded, err := json.Marshal(body)
@@ -32,21 +87,18 @@ func (inv invocation) call(ctx context.Context, path string, body any, header ht
 		}
 		method, content = http.MethodPost, bytes.NewReader(encoded)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(base, "/")+path, content)
-	if err == nil && (r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "") {
-		err = errors.New("must be like http://127.0.0.1:5000")
-	}
+	r, err := http.NewRequestWithContext(ctx, method, s.url.JoinPath(path).String(), content)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--url: %w", unwrapURL(err))}
+		return nil, err
 	}
 	maps.Copy(r.Header, header)
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	if key := string(inv.config.Web.APIKey); key != "" {
-		r.Header.Set("Authorization", "Bearer "+key)
+	if s.key != "" && s.url.User == nil {
+		r.Header.Set("Authorization", "Bearer "+s.key)
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := s.client.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s://%s: %w (is hancock running there?)", r.URL.Scheme, r.URL.Host, unwrapURL(err))
 	}

@@ -33,6 +33,8 @@ type invocation struct {
 	// url is the address of the running Hancock that a command asks, empty for
 	// the configured one.
 	url string
+	// caFile has the authorities that the certificate at url may be of, empty for those of the system.
+	caFile string
 	// What the commands were given that are not serve or demo.
 	question  question
 	strict    bool
@@ -87,7 +89,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	help := false
 	app := kingpin.New("hancock", "A security assistant behind a REST API that stores, watches and draws its own metrics. One process, one port.")
 	app.HelpFlag.Short('h')
-	app.UsageWriter(out).ErrorWriter(io.Discard).Terminate(func(int) { help = true })
+	app.UsageTemplate(usageTemplate).UsageWriter(out).ErrorWriter(io.Discard).Terminate(func(int) { help = true })
 
 	app.Flag("config.file", "Configuration file. ./"+defaultConfigFile+" is read when it exists.").PlaceHolder("FILE").StringVar(&inv.configFile)
 
@@ -119,8 +121,8 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	words := askCommand.Arg("question", "The question.").Strings()
 	askCommand.Flag("mode", "Specialist mode: "+strings.Join(agent.Modes(), ", ")+".").Default(agent.DefaultMode).EnumVar(&inv.question.mode, agent.Modes()...)
 	askCommand.Flag("stream", "Print the answer piece by piece.").BoolVar(&inv.question.stream)
-	urlFlag(askCommand, &inv.url)
-	urlFlag(app.Command("healthcheck", "Ask a running Hancock for its health. Exit status 0 while it can answer, 1 otherwise; for containers."), &inv.url)
+	urlFlag(askCommand, &inv)
+	urlFlag(app.Command("healthcheck", "Ask a running Hancock for its health. Exit status 0 while it can answer, 1 otherwise; for containers."), &inv)
 	checkCommand := app.Command("check", "Check the configuration, the rules and the Alertmanager section without starting.")
 	checkCommand.Flag("strict", "Also fail on warnings.").BoolVar(&inv.strict)
 	alertingCommands(app, &inv)
@@ -132,7 +134,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 		return invocation{}, nil
 	}
 	if err != nil {
-		return invocation{}, fmt.Errorf("%w; see hancock --help", err)
+		return invocation{}, fmt.Errorf("%w%s; see hancock --help", err, suggestion(err, args, app.Model()))
 	}
 	inv.command = name
 	inv.question.text = strings.Join(*words, " ")
@@ -157,17 +159,19 @@ func alertingCommands(app *kingpin.Application, inv *invocation) {
 	alert.Flag("label", "A label of the alert, such as severity=critical.").PlaceHolder("NAME=VALUE").SetValue(pairs(inv.testAlert.Labels))
 	alert.Flag("annotation", "An annotation of the alert.").PlaceHolder("NAME=VALUE").SetValue(pairs(inv.testAlert.Annotations))
 	alert.Flag("resolve", "Tell that it is resolved, too.").Default("true").BoolVar(&inv.testAlert.Resolve)
-	urlFlag(alert, &inv.url)
+	urlFlag(alert, inv)
 
 	backtest := app.Command("backtest", "Replay rules over the stored history of a running Hancock: what would have fired, and who would have been told.")
 	backtest.Arg("rule-file", "Rules to replay. Default: those that are loaded there.").StringVar(&inv.backtest.file)
 	backtest.Flag("from", "Where to begin: how long ago, such as 7d, or a time.").Default("1d").StringVar(&inv.backtest.request.From)
 	backtest.Flag("to", "Where to end. Default: now.").StringVar(&inv.backtest.request.To)
-	urlFlag(backtest, &inv.url)
+	urlFlag(backtest, inv)
 }
 
-func urlFlag(command *kingpin.CmdClause, url *string) {
-	command.Flag("url", "Address of the running Hancock. Default: where the configuration says that it listens.").PlaceHolder("URL").StringVar(url)
+// urlFlag declares the flags of a command that asks a server.
+func urlFlag(command *kingpin.CmdClause, inv *invocation) {
+	command.Flag("url", "Address of the running Hancock, such as https://user:password@host:5000. Default: the configured listen address.").PlaceHolder("URL").StringVar(&inv.url)
+	command.Flag("tls.ca-file", "Certificate authorities for an https --url. Default: those of the system.").PlaceHolder("FILE").StringVar(&inv.caFile)
 }
 
 // boolFlag declares a flag that the command line can set and, as --no-name, unset.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/prometheus/common/model"
@@ -36,7 +39,10 @@ func greet(w io.Writer, inv invocation, o options, base string, demo bool) {
 		fmt.Fprintf(t, "  Configuration\t%s\n", inv.configFile)
 	}
 	_ = t.Flush()
-	fmt.Fprintf(w, "\n  curl %s/v1/ask -H 'Content-Type: application/json' -d '{\"question\": \"What is MITRE ATT&CK?\"}'\n\n", base)
+	fmt.Fprintf(w, "\n  curl %s%s/v1/ask -H 'Content-Type: application/json' -d '{\"question\": \"What is MITRE ATT&CK?\"}'\n\n", curlOptions(o, base), base)
+	if o.web.APIKey != "" {
+		fmt.Fprintln(w, "  HANCOCK_API_KEY is the API key.")
+	}
 	fmt.Fprintln(w, "  The log follows on standard error. Ctrl-C stops.")
 	fmt.Fprintln(w)
 }
@@ -52,3 +58,36 @@ func (o options) model() string {
 		return o.llm.Ollama.Model
 	}
 }
+
+// curlOptions are what curl needs to reach the server at base, each followed by a space. The key is not printed.
+func curlOptions(o options, base string) (opts string) {
+	if leaf, file, err := certificate(o.web.ConfigFile); err == nil && leaf != nil {
+		if isTrusted(leaf, base) && file != "" {
+			opts += "--cacert " + shellQuoted(file) + " "
+		} else {
+			opts += "--insecure " // The certificate does not name this address.
+		}
+	}
+	switch users := o.web.Users(); {
+	case o.web.APIKey != "":
+		opts += `-H "Authorization: Bearer $HANCOCK_API_KEY" `
+	case len(users) > 0:
+		opts += "-u " + shellQuoted(users[0]) + " "
+	}
+	return opts
+}
+
+// isTrusted reports whether a certificate is valid at an address for clients that trust the certificate itself.
+func isTrusted(leaf *x509.Certificate, base string) bool {
+	u, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: u.Hostname()})
+	return err == nil
+}
+
+// shellQuoted is s as one word of a shell.
+func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
 	"github.com/cyberviser/hancock/agent/health"
@@ -20,13 +17,11 @@ const healthcheckTimeout = 15 * time.Second
 func healthcheck(ctx context.Context, inv invocation, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
-	client := new(http.Client)
-	if inv.url == "" {
-		// It is this machine's own server, under a name that its certificate
-		// need not have.
-		client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // See above.
+	s, err := inv.server()
+	if err != nil {
+		return err
 	}
-	line, err := health.Probe(ctx, cmp.Or(inv.url, listenURL(inv.config)), client)
+	line, err := health.Probe(ctx, s.url.String(), s.client)
 	if err != nil {
 		return err
 	}

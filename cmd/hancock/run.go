@@ -26,9 +26,12 @@ func run(args []string, getenv func(string) string, std streams) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	err := execute(ctx, args, getenv, std)
+	out, errors := &plainText{w: std.out}, &plainText{w: std.err}
+	defer out.Close()
+	defer errors.Close()
+	err := execute(ctx, args, getenv, streams{in: std.in, out: out, err: errors})
 	if err != nil {
-		fmt.Fprintf(std.err, "hancock: %s\n", oneLine(err))
+		fmt.Fprintf(errors, "hancock: %s\n", oneLine(err))
 	}
 	return exitStatus(err)
 }
