@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/prometheus/util/httputil"
 	"github.com/prometheus/prometheus/util/notifications"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
+
+	"github.com/cyberviser/hancock/internal/redact"
 )
 
 // apiPrefix is where the API stands on the server, below whatever prefix was taken off before.
@@ -153,7 +155,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		now.doc.ServeHTTP(w, r)
 		return
 	}
-	a.handler(now).ServeHTTP(w, r)
+	a.handler(now).ServeHTTP(clean(w, r), r)
 }
 
 func (a *API) handler(b *builtAPI) http.Handler {
@@ -205,19 +207,11 @@ func maskedFlags(flags map[string]string) map[string]string {
 	shown := make(map[string]string, len(flags))
 	for name, v := range flags {
 		if v != "" && secret.MatchString(name) {
-			v = mask
+			v = redact.Mask
 		}
-		shown[name] = redacted(v)
+		shown[name] = redact.URLs(v)
 	}
 	return shown
-}
-
-// redacted is s, without its password if it is a URL that has one.
-func redacted(s string) string {
-	if u, err := url.Parse(s); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return s
 }
 
 // noRules is what an API without rules shows.

@@ -112,7 +112,7 @@ remote_read:
 		{"build", "GET", `status/buildinfo`, nil, 200, []string{`"version":"1.2.3"`, `"goVersion":"go1.`}},
 		{"runtime", "GET", `status/runtimeinfo`, nil, 200, []string{`"storageRetention":"15d"`, `"reloadConfigSuccess":true`}},
 		{"flags", "GET", `status/flags`, nil, 200, []string{
-			`"storage.path":"data"`, `"agent.api-key":"\u003csecret\u003e"`, `"token.empty":""`, `user:xxxxx@proxy`,
+			`"storage.path":"data"`, `"agent.api-key":"\u003csecret\u003e"`, `"token.empty":""`, `"proxy":"http://proxy.example:3128"`,
 		}},
 		{"config", "GET", `status/config`, nil, 200, []string{
 			`job_name: hancock`, `site: test`, `always_scrape_classic_histograms: true`,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/units"
@@ -17,6 +18,8 @@ import (
 	_ "github.com/prometheus/prometheus/discovery/dns"
 	_ "github.com/prometheus/prometheus/discovery/file"
 	_ "github.com/prometheus/prometheus/discovery/http"
+
+	"github.com/cyberviser/hancock/internal/redact"
 )
 
 // selfAddress is where the scrape manager believes to find us. The domain is reserved (RFC 2606), so no other
@@ -140,7 +143,8 @@ func evaluationInterval(cfg *config.Config) time.Duration {
 }
 
 // maskedConfig is cfg as it may be shown. Prometheus itself masks passwords, keys and tokens where its types know
-// them as such; the plain headers of remote_write and remote_read often carry one as well.
+// them as such; the plain headers of remote_write and remote_read, the parameters of scrapes and the paths of
+// Alertmanagers often carry one as well. Addresses are cleaned when the configuration is written.
 func maskedConfig(cfg *config.Config) config.Config {
 	shown := *cfg
 	shown.RemoteWriteConfigs = make([]*config.RemoteWriteConfig, len(cfg.RemoteWriteConfigs))
@@ -155,17 +159,31 @@ func maskedConfig(cfg *config.Config) config.Config {
 		masked.Headers = maskValues(rr.Headers)
 		shown.RemoteReadConfigs[i] = &masked
 	}
+	shown.ScrapeConfigs = make([]*config.ScrapeConfig, len(cfg.ScrapeConfigs))
+	for i, sc := range cfg.ScrapeConfigs {
+		masked := *sc
+		masked.Params = maps.Clone(sc.Params)
+		for name := range masked.Params {
+			masked.Params[name] = []string{redact.Mask}
+		}
+		shown.ScrapeConfigs[i] = &masked
+	}
+	shown.AlertingConfig.AlertmanagerConfigs = make(config.AlertmanagerConfigs, len(cfg.AlertingConfig.AlertmanagerConfigs))
+	for i, am := range cfg.AlertingConfig.AlertmanagerConfigs {
+		masked := *am
+		if strings.Trim(am.PathPrefix, "/") != "" {
+			masked.PathPrefix = "/" + redact.Mask
+		}
+		shown.AlertingConfig.AlertmanagerConfigs[i] = &masked
+	}
 	shown.TracingConfig.Headers = maskValues(cfg.TracingConfig.Headers)
 	return shown
 }
 
-// mask stands where a secret was, as in Prometheus' own output.
-const mask = "<secret>"
-
 func maskValues(headers map[string]string) map[string]string {
 	masked := maps.Clone(headers)
 	for k := range masked {
-		masked[k] = mask
+		masked[k] = redact.Mask
 	}
 	return masked
 }

@@ -88,7 +88,7 @@ func Open(o Options, self http.Handler, reg *prometheus.Registry, logger *slog.L
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	if db.lock, err = lockFolder(o.Path); err != nil {
+	if db.lock, err = db.lockFolder(o.Path); err != nil {
 		return nil, err
 	}
 	if err := db.openStorage(); err != nil {
@@ -127,10 +127,11 @@ func (db *DB) logOpened() {
 
 // lockFolder makes the folder and takes the lock that Prometheus takes too, before anything is read or written.
 // The lock goes with the process, however it ends; its file stays.
-func lockFolder(path string) (fileutil.Releaser, error) {
-	if err := os.MkdirAll(path, 0o755); err != nil {
+func (db *DB) lockFolder(path string) (fileutil.Releaser, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder %s cannot be made: %w", path, err)
 	}
+	db.protect(path)
 	lock, _, err := fileutil.Flock(filepath.Join(path, "lock"))
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
@@ -139,6 +140,19 @@ func lockFolder(path string) (fileutil.Releaser, error) {
 		return nil, fmt.Errorf("data folder %s is not writable: %w", path, err)
 	}
 	return lock, nil
+}
+
+// protect closes the data directory to other users. One that has contents was made by somebody who may count on its
+// mode, so it stays as it is.
+func (db *DB) protect(path string) {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode()&0o077 == 0 {
+		return
+	}
+	if entries, err := os.ReadDir(path); err == nil && len(entries) == 0 && os.Chmod(path, 0o700) == nil { // #nosec G302 -- a directory
+		return
+	}
+	db.logger.Warn("other users can read the data directory", "path", path, "mode", info.Mode().Perm().String(), "remedy", "chmod 700 "+path)
 }
 
 func (db *DB) openStorage() error {

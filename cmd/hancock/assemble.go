@@ -27,6 +27,7 @@ import (
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/backtest"
 	"github.com/cyberviser/hancock/docs"
+	"github.com/cyberviser/hancock/internal/redact"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/ui"
 	"github.com/cyberviser/hancock/web"
@@ -177,7 +178,7 @@ func newChecker(s services) (*health.Checker, error) {
 // libraryLogger keeps secrets out of the log, and the steps of libraries unless
 // somebody is looking for a fault.
 func libraryLogger(l *requestlog.Log, level slog.Leveler) *slog.Logger {
-	return slog.New(redacting{l.Logger(libraryLevel{level}).Handler()})
+	return slog.New(redact.NewHandler(l.Logger(libraryLevel{level}).Handler()))
 }
 
 // libraryLevel is what libraries log from, by the level of the log.
@@ -235,7 +236,7 @@ func newRegistry() *prometheus.Registry {
 // metricsHandler answers scrapes from outside. OpenMetrics is not offered: it
 // would add _total to the names of the guide's counters that do not have it.
 func metricsHandler(reg *prometheus.Registry, log *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+	return promhttp.HandlerFor(redact.Gatherer(reg), promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.With("component", "metrics").Handler(), slog.LevelError),
 	})
 }

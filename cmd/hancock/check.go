@@ -16,6 +16,7 @@ import (
 	"github.com/cyberviser/hancock/alerting/rulecheck"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 	"github.com/cyberviser/hancock/cmd/hancock/internal/lint"
+	"github.com/cyberviser/hancock/internal/redact"
 )
 
 // composeAndCheck returns valid options whose rule files parse and whose
@@ -43,7 +44,7 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	if err != nil {
 		var errs []error
 		for _, f := range lint.MissingFiles(inv.config) { // They may be the cause, which the error does not name.
-			errs = append(errs, errors.New(redacted(f.String())))
+			errs = append(errs, errors.New(redact.URLs(f.String())))
 		}
 		return usageError{errors.Join(append(errs, err)...)}
 	}
@@ -66,10 +67,10 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	warnings := 0
 	for _, f := range findings {
 		if f.Severity == config.Error {
-			errs = append(errs, errors.New(redacted(f.String())))
+			errs = append(errs, errors.New(redact.URLs(f.String())))
 			continue
 		}
-		fmt.Fprintln(stdout, redacted(f.String()))
+		fmt.Fprintln(stdout, redact.URLs(f.String()))
 		if f.Severity == config.Warning {
 			warnings++
 		}
@@ -112,7 +113,7 @@ func inspect(ctx context.Context, c config.Config, opts options) ([]config.Findi
 // logWarnings logs settings without effect.
 func logWarnings(log *slog.Logger, c config.Config) {
 	for _, f := range c.Warnings {
-		log.Warn("configuration", "detail", redacted(f.String()))
+		log.Warn("configuration", "detail", redact.URLs(f.String()))
 	}
 }
 
@@ -125,7 +126,7 @@ func logErrors(ctx context.Context, log *slog.Logger, c config.Config, opts opti
 	}
 	for _, f := range findings {
 		if f.Severity == config.Error && !slices.Contains(c.Warnings, f) {
-			log.Warn("configuration", "detail", redacted(f.String()))
+			log.Warn("configuration", "detail", redact.URLs(f.String()))
 		}
 	}
 }

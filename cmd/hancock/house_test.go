@@ -33,7 +33,7 @@ var imports = map[string][]string{
 	"alerting":                    {"internal/promqlbound"},
 	"alerting/backtest":           {"alerting/alertmanager", "alerting/outgoing", "internal/amcompat", "internal/promqlbound"},
 	"alerting/rulecheck":          {"internal/promqlbound"},
-	"tsdb":                        {"internal/promqlbound"},
+	"tsdb":                        {"internal/promqlbound", "internal/redact"},
 	"cmd/hancock/internal/config": {"internal/amcompat"},
 	"web":                         {"ui"},
 	"cmd/hancock": {
@@ -54,6 +54,7 @@ var imports = map[string][]string{
 		"cmd/hancock/internal/lint",
 		"docs",
 		"internal/amcompat",
+		"internal/redact",
 		"tsdb",
 		"ui",
 		"web",

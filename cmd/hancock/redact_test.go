@@ -1,13 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,32 +25,6 @@ import (
 	"github.com/cyberviser/hancock/alerting/external"
 	"github.com/cyberviser/hancock/tsdb"
 )
-
-func TestRedacted(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                              "",
-		"no address":                    "no address",
-		"http://a:9093/api/v2/alerts":   "http://a:9093",
-		"https://u:p@a/x?token=y#z":     "https://a",
-		`Get "http://u:p@a/x?t=y": EOF`: `Get "http://a": EOF`,
-		"http://a/b and ws://c/d":       "http://a and ws://c",
-		"http://u@v:p@a/b":              "http://a",
-		"http://u:p@":                   "http://",
-	} {
-		require.Equal(t, want, redacted(in), in)
-	}
-}
-
-func TestRedacting(t *testing.T) {
-	var out bytes.Buffer
-	log := slog.New(redacting{slog.NewTextHandler(&out, nil)}).With("url", "http://a/s3cret").WithGroup("g")
-	log.Error("at http://u:s3cret@b", "err", errors.New(`Post "http://c/s3cret"`), "n", 3,
-		slog.Group("more", "url", "http://d/?s3cret"), "any", []string{"http://e/s3cret"})
-	require.NotContains(t, out.String(), "s3cret")
-	for _, host := range []string{"http://a", "http://b", "http://c", "http://d", "http://e", "n=3"} {
-		require.Contains(t, out.String(), host)
-	}
-}
 
 // TestLibrariesLogNoSecrets has remote storage, service discovery and the sending of alerts fail, whose lines have
 // addresses in them.
@@ -97,17 +74,93 @@ func TestLibrariesLogNoSecrets(t *testing.T) {
 	require.NotContains(t, log.String(), "s3cret")
 }
 
-// FuzzRedacted hides a secret in each place of an address.
-func FuzzRedacted(f *testing.F) {
-	f.Add("see ", " or not", "host:1")
-	f.Add(`Get "`, `": EOF`, "[::1]:9093")
-	f.Fuzz(func(t *testing.T, before, after, host string) {
-		const secret = "s3cret"
-		if strings.Contains(before+after+host, secret) || strings.ContainsAny(host, "@/ \t\n\r\f\v\"'?#\\") {
-			return // no address, or the secret is not only where it is hidden
-		}
-		for _, address := range []string{"http://u:" + secret + "@" + host, "https://" + host + "/" + secret, "http://" + host + "?t=" + secret} {
-			require.NotContains(t, redacted(before+address+after), secret)
-		}
+// TestAnswersShowNoSecrets has a secret in each kind of address and credential of the configuration, and asks for everything
+// that a running process shows, the labels of its stored samples among it.
+func TestAnswersShowNoSecrets(t *testing.T) {
+	t.Parallel()
+	dir, model, gone := t.TempDir(), newFakeModel(t), reserve(t)
+	configure(t, dir, model.url, "")
+	file := filepath.Join(dir, "hancock.yml")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	listed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `[{"targets": [%q], "labels": {"from": "http"}}]`, gone)
+	}))
+	defer listed.Close()
+	text = append(text, strings.NewReplacer("ADDRESS", gone, "LISTED", strings.TrimPrefix(listed.URL, "http://")).Replace(`
+prometheus:
+  remote_write:
+    - url: http://writer:s3cret@ADDRESS/s3cret?token=s3cret
+      headers: {X-Scope: s3cret}
+    - url: http://ADDRESS/s3cret/other
+      basic_auth: {username: u, password: s3cret}
+    - url: http://ADDRESS/s3cret/third
+      authorization: {credentials: s3cret}
+  remote_read:
+    - {url: 'http://ADDRESS/s3cret?token=s3cret', headers: {X-Scope: s3cret}, required_matchers: {never: asked}}
+  scrape_configs:
+    - job_name: listed
+      scrape_interval: 1s
+      params: {token: [s3cret]}
+      http_sd_configs: [{url: 'http://hancock:s3cret@LISTED/s3cret?token=s3cret', refresh_interval: 1s}]
+      basic_auth: {username: u, password: s3cret}
+    - job_name: proxied
+      scrape_interval: 1s
+      proxy_url: http://u:s3cret@ADDRESS/
+      oauth2: {client_id: i, client_secret: s3cret, token_url: 'http://ADDRESS/s3cret?x=s3cret', endpoint_params: {x: y}}
+      static_configs: [{targets: [ADDRESS]}]
+    - job_name: gone
+      scrape_interval: 1s
+      http_sd_configs: [{url: 'http://hancock:s3cret@ADDRESS/s3cret?token=s3cret', refresh_interval: 1s}]
+  alerting:
+    alertmanagers:
+      - {static_configs: [{targets: [ADDRESS]}], path_prefix: /s3cret/, basic_auth: {username: u, password: s3cret}}
+      - {static_configs: [{targets: [ADDRESS]}], path_prefix: /s3cret/other}
+alertmanager:
+  route: {receiver: all}
+  receivers:
+    - name: all
+      slack_configs: [{api_url: 'http://ADDRESS/s3cret', channel: '#x'}]
+      webhook_configs: [{url: 'http://u:s3cret@ADDRESS/s3cret?t=s3cret'}]
+      pagerduty_configs: [{routing_key: s3cret, url: 'http://ADDRESS/'}]
+`)...)
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+	p := startHancock(t, dir, "--log.level=DEBUG")
+	p.eventually("targets fail and queues exist", func() bool {
+		_, targets := p.get("/api/v1/targets")
+		_, metrics := p.get("/metrics")
+		return strings.Contains(targets, "connection refused") && strings.Contains(targets, `"from":"http"`) &&
+			strings.Contains(metrics, `url="http://`+gone+`"`) && strings.Contains(metrics, `alertmanager="http://`+gone+`#2"`)
 	})
+	p.scrapes(2)
+	_, body := p.get("/api/v1/labels")
+	var names struct {
+		Data []string `json:"data"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &names))
+	paths := []string{
+		"/metrics", "/health", "/internal/diagnostics", "/api/v1/status/config", "/api/v1/status/flags", "/api/v1/status/runtimeinfo",
+		"/api/v1/targets", "/api/v1/targets?state=any", "/api/v1/scrape_pools", "/api/v1/alertmanagers", "/api/v1/targets/metadata",
+		"/api/v1/rules", "/api/v1/alerts", "/api/v1/series?match[]={__name__=~%22.%2B%22}", "/api/v2/status", "/api/v2/receivers",
+		"/api/hancock/logs?limit=500", "/api/hancock/notifications", "/api/hancock/alerts/outgoing", "/api/v1/notifications",
+		"/api/v1/targets/relabel_steps?scrapePool=listed&labels=%7B%7D",
+	}
+	for _, name := range names.Data {
+		paths = append(paths, "/api/v1/label/"+name+"/values")
+	}
+	for _, path := range paths {
+		code, body := p.get(path)
+		require.NotZero(t, code, path)
+		require.NotContains(t, body, "s3cret", path)
+	}
+	_, targets := p.get("/api/v1/targets")
+	require.Contains(t, targets, `"scrapeUrl":"http://`+gone+`/metrics"`)
+	_, config := p.get("/api/v1/status/config")
+	require.Contains(t, config, "url: http://"+strings.TrimPrefix(listed.URL, "http://"))
+	require.NotContains(t, p.log.String(), "s3cret")
+	info, err := os.Stat(filepath.Join(dir, "data"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	p.kill()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cyberviser/hancock/agent"
 	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/internal/redact"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/web"
 )
@@ -67,7 +68,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		return err
 	}
 
-	self := promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{DisableCompression: true})
+	self := promhttp.HandlerFor(redact.Gatherer(s.reg), promhttp.HandlerOpts{DisableCompression: true})
 	if s.db, err = tsdb.Open(s.opts.tsdb, self, s.reg, s.quiet.With("component", "tsdb")); err != nil {
 		return fmt.Errorf("opening storage: %w", err)
 	}

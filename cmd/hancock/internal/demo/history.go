@@ -102,7 +102,7 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 		}
 		return err
 	}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return fmt.Errorf("making data folder: %w", err)
 	}
 	unlock, err := lockFolder(o.Dir)
@@ -121,7 +121,7 @@ func WriteHistory(ctx context.Context, o HistoryOptions) (err error) {
 	if err := os.RemoveAll(fresh); err != nil { // of a run that was killed
 		return fmt.Errorf("removing unfinished history: %w", err)
 	}
-	if err := os.Mkdir(fresh, 0o755); err != nil {
+	if err := os.Mkdir(fresh, 0o700); err != nil {
 		return fmt.Errorf("making folder for history: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(fresh)) }()

@@ -1,26 +1,39 @@
-package main
+// Package redact takes secrets out of what is shown: log lines, metrics and answers. Of a URL only the scheme and the
+// host remain; a user, a path or a query may hold credentials.
+package redact
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 )
 
 // urlRE finds the addresses in a text: scheme, host, and what is around and behind that.
 var urlRE = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\s"']*@)?([^/\s"'?#\\]*)[^\s"'\\]*`)
 
-// redacted leaves only the host of each address in a text. The rest may hold credentials: a user, a path that only who
-// may use it knows, a token.
-func redacted(s string) string { return urlRE.ReplaceAllString(s, "$1$2") }
+// Mask replaces a secret, as in Prometheus' own output.
+const Mask = "<secret>"
 
-// redacting is a slog.Handler that takes secrets out of addresses, wherever they stand in a record. Libraries put those
-// that they call into their lines: of remote storage, service discovery, Alertmanagers outside.
+// URLs leaves only the scheme and the host of each URL in a text.
+func URLs(s string) string {
+	if !strings.Contains(s, "://") {
+		return s
+	}
+	return urlRE.ReplaceAllString(s, "$1$2")
+}
+
+// NewHandler returns a handler that passes records on with only the hosts of URLs. It is for libraries, which put those
+// that they call into their lines: of remote storage, service discovery, external Alertmanagers.
+func NewHandler(h slog.Handler) slog.Handler { return redacting{h} }
+
+// redacting cleans URLs wherever they are in a record.
 type redacting struct{ slog.Handler }
 
 // Handle passes the record on with clean texts.
 func (h redacting) Handle(ctx context.Context, r slog.Record) error {
-	clean := slog.NewRecord(r.Time, r.Level, redacted(r.Message), r.PC)
+	clean := slog.NewRecord(r.Time, r.Level, URLs(r.Message), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		clean.AddAttrs(redactAttr(a))
 		return true
@@ -43,10 +56,10 @@ func (h redacting) WithGroup(name string) slog.Handler { return redacting{h.Hand
 func redactAttr(a slog.Attr) slog.Attr {
 	switch v := a.Value.Resolve(); v.Kind() {
 	case slog.KindString:
-		return slog.String(a.Key, redacted(v.String()))
+		return slog.String(a.Key, URLs(v.String()))
 	case slog.KindAny:
 		text := fmt.Sprint(v.Any()) // of an error, what it says
-		if clean := redacted(text); clean != text {
+		if clean := URLs(text); clean != text {
 			return slog.String(a.Key, clean)
 		}
 		return a // A list stays one.
