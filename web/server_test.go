@@ -35,15 +35,26 @@ func text(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, s) })
 }
 
+func newServerOf(t *testing.T, opts Options, h Handlers) (*Server, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	return New(opts, h, reg, slog.New(slog.DiscardHandler)), reg
+}
+
 // newServer mounts small handlers of its own that say who answered.
 func newServer(t *testing.T, opts Options, extra ...func(*echo.Echo)) (*Server, *prometheus.Registry) {
 	t.Helper()
 	require.NoError(t, opts.Validate())
 	reg := prometheus.NewRegistry()
 	return New(opts, Handlers{
-		Outer: []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
+		Log: func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(c echo.Context) error {
 				c.Response().Header().Set(echo.HeaderXRequestID, "req-1")
+				return next(c)
+			}
+		},
+		Outer: []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
 				if c.Path() == "/limited" {
 					return echo.NewHTTPError(http.StatusTooManyRequests, "not so fast")
 				}
@@ -115,7 +126,7 @@ func TestRequests(t *testing.T) {
 
 		{"change from another origin", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403, "another origin", ""},
 		{"change from another origin, old browser", open, "POST", "/v1/chat", map[string]string{"Origin": "https://evil.example"}, 403, "another origin", ""},
-		{"read from another origin", open, "GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site"}, 200, "page", ""},
+		{"read from another origin", open, "GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403, "web.allowed_origins", ""},
 		{"change from our page behind a proxy", named, "POST", "/v1/chat", map[string]string{"Host": "soc.example.org", "Origin": "https://soc.example.org"}, 200, "agent", ""},
 		{"change from our page by name behind a proxy", named, "POST", "/v1/chat", map[string]string{"Origin": "https://soc.example.org"}, 200, "agent", ""},
 		{"change from our page", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "same-origin"}, 200, "agent", ""},

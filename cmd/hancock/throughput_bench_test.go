@@ -148,7 +148,8 @@ func wholeHancock(b *testing.B, backend string) string {
 	ln, err := web.Listen(b.Context(), wo)
 	require.NoError(b, err)
 	server := web.New(wo, web.Handlers{
-		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(log), a.Middleware()},
+		Log:     requestlog.Middleware(log),
+		Outer:   []echo.MiddlewareFunc{a.Middleware()},
 		Routes:  []web.Routes{a},
 		Metrics: http.NotFoundHandler(), API: http.NotFoundHandler(), Page: http.NotFoundHandler(),
 	}, reg, log)
