@@ -279,8 +279,15 @@ func TestConnectionsPerClient(t *testing.T) {
 	}
 	_, err = idle.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
+	opts.MaxConnectionsPerClient = 1
+	s.Reload(opts)
+	dial("192.0.2.4", "/hang")
+	<-hanging
+	_, reader = dial("192.0.2.4", "/livez")
+	_, err = reader.ReadByte()
+	require.Error(t, err, "refused by the reloaded limit")
 	for _, many := range []string{"10.0.0.7", "127.0.0.1", "::1"} {
-		for range 2 * opts.MaxConnectionsPerClient {
+		for range 5 {
 			dial(many, "/hang")
 			<-hanging
 		}

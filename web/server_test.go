@@ -362,6 +362,9 @@ func TestValidate(t *testing.T) {
 		{"IPv6 loopback", func(o *Options) { o.ListenAddress = "[::1]:5000" }, ""},
 		{"not a port", func(o *Options) { o.ListenAddress = "127.0.0.1:99999" }, "is not a port"},
 		{"no patience", func(o *Options) { o.ShutdownTimeout = 0 }, "web.shutdown_timeout"},
+		{"no connections", func(o *Options) { o.MaxConnections = 0 }, "web.max_connections: must be at least 1"},
+		{"no connections of a client", func(o *Options) { o.MaxConnectionsPerClient = -1 }, "web.max_connections_per_client: must be at least 1"},
+		{"no time to write", func(o *Options) { o.WriteTimeout = 0 }, "web.write_timeout"},
 		{"no scheme", func(o *Options) { o.ExternalURL = &url.URL{Path: "hancock.example"} }, "web.external_url"},
 		{"no such TLS file", func(o *Options) { o.ConfigFile = "missing.yml" }, "web.config_file: missing.yml"},
 	} {
