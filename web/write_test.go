@@ -3,7 +3,6 @@ package web
 import (
 	"bufio"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -240,6 +239,6 @@ func TestConnDeadlines(t *testing.T) {
 	require.NoError(t, c.SetDeadline(time.Time{}))
 	go write()
 	require.NoError(t, c.Close())
-	require.True(t, errors.Is(<-blocked, net.ErrClosed))
+	require.ErrorIs(t, <-blocked, net.ErrClosed)
 	require.InDelta(t, 0, testutil.ToFloat64(s.conns.dropped.WithLabelValues(dropStalled)), 0)
 }
