@@ -59,6 +59,7 @@ func defaultConfig() config.Config {
 		Web: config.Web{
 			ListenAddress:   w.ListenAddress,
 			ShutdownTimeout: config.Duration(w.ShutdownTimeout),
+			AllowedOrigins:  []string{},
 			MaxConnections:  w.MaxConnections, MaxConnectionsPerClient: w.MaxConnectionsPerClient,
 		},
 		Agent: config.Agent{
