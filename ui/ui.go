@@ -116,7 +116,7 @@ func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", contentSecurityPolicy)
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Referrer-Policy", "same-origin") // by which the view of expressions knows links of our own
 	header.Set("X-Content-Type-Options", "nosniff")
 
 	if to := redirect(r.URL); to != "" {

@@ -68,7 +68,7 @@ func TestServeHTTP(t *testing.T) {
 			require.Equal(t, tt.cache, resp.Header().Get("Cache-Control"))
 			require.Equal(t, tt.contentType, resp.Header().Get("Content-Type"))
 			require.Equal(t, "nosniff", resp.Header().Get("X-Content-Type-Options"))
-			require.Equal(t, "no-referrer", resp.Header().Get("Referrer-Policy"))
+			require.Equal(t, "same-origin", resp.Header().Get("Referrer-Policy"))
 			require.Equal(t, contentSecurityPolicy, resp.Header().Get("Content-Security-Policy"))
 			body := resp.Body.String()
 			if tt.method == http.MethodHead {

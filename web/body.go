@@ -24,10 +24,17 @@ func bodyDeadline(timeout time.Duration) echo.MiddlewareFunc {
 			}
 			// A writer without deadlines is one of a test.
 			body := &timedBody{ReadCloser: r.Body, control: *http.NewResponseController(c.Response().Writer)}
-			_ = body.control.SetReadDeadline(time.Now().Add(timeout))
+			start := time.Now()
+			_ = body.control.SetReadDeadline(start.Add(timeout))
+			if r.ProtoMajor == 1 { // a connection of HTTP/2 may have other requests
+				if body.conn = connOf(r); body.conn != nil {
+					body.conn.body.Store(start.UnixNano())
+				}
+			}
 			r.Body = body
 			err := next(c)
 			if !body.ended {
+				body.arrived()
 				_ = body.control.SetReadDeadline(time.Now().Add(unreadTimeout))
 			}
 			return err
@@ -39,13 +46,22 @@ func bodyDeadline(timeout time.Duration) echo.MiddlewareFunc {
 type timedBody struct {
 	io.ReadCloser
 	control http.ResponseController
+	conn    *conn // nil if it has others, too
 	ended   bool
+}
+
+// arrived notes that nothing more of the body is waited for.
+func (b *timedBody) arrived() {
+	if b.conn != nil {
+		b.conn.body.Store(0)
+	}
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF && !b.ended {
 		b.ended = true
+		b.arrived()
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -37,25 +36,42 @@ func pass(echo.Context) error { return nil }
 
 // settings are the options and the checks made from them; a reload replaces them as a whole.
 type settings struct {
-	opts              Options
-	host, origin, key check
+	opts      Options
+	host, key check
+	sites     *sites
+	// connections is how many there may be.
+	connections int
 }
 
-func newSettings(opts Options) *settings {
-	return &settings{opts: opts, host: hostCheck(opts), origin: sameOrigin(opts.ExternalURL), key: authenticate(opts)}
+// newSettings returns the settings of valid options, and warns of those that the system does not allow.
+func (s *Server) newSettings(opts Options) *settings {
+	now := &settings{opts: opts, host: hostCheck(opts), key: authenticate(opts), sites: newSites(opts, s.documents), connections: bound(opts)}
+	if now.connections < opts.MaxConnections {
+		s.log.Warn("web.max_connections is lowered: the process may not open enough files; raise their number (ulimit -n)",
+			"max_connections", opts.MaxConnections, "lowered_to", now.connections, "open_files_limit", descriptors())
+	}
+	return now
 }
 
-// guard checks requests by the settings in effect.
-func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
+// admit refuses requests over spare connections, for other hosts, and from other sites, before any part of the process
+// counts them: a page of another site must not use up what a client may ask.
+func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		now := s.now.Load()
+		if err := onlyProbes(c); err != nil {
+			return err
+		}
 		if err := now.host(c); err != nil {
 			return err
 		}
-		if err := now.origin(c); err != nil {
-			return err
-		}
-		if err := now.key(c); err != nil {
+		return now.sites.serve(c, next)
+	}
+}
+
+// guard checks the API key by the settings in effect.
+func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := s.now.Load().key(c); err != nil {
 			return err
 		}
 		return next(c)
@@ -83,24 +99,6 @@ func hostCheck(opts Options) check {
 		if !allowed[host] && !isLoopback(host) {
 			return echo.NewHTTPError(http.StatusForbidden, fmt.Sprintf(
 				"host %q is not the name of this server: set web.external_url to the address that people use", host))
-		}
-		return nil
-	}
-}
-
-// sameOrigin refuses requests that change something and come from a page of
-// another origin.
-func sameOrigin(external *url.URL) check {
-	protection := http.NewCrossOriginProtection()
-	if external != nil {
-		// Behind a proxy that changes the Host header, our page has this origin.
-		if err := protection.AddTrustedOrigin(strings.ToLower(external.Scheme + "://" + external.Host)); err != nil {
-			panic("web: external URL was not validated: " + err.Error())
-		}
-	}
-	return func(c echo.Context) error {
-		if err := protection.Check(c.Request()); err != nil {
-			return echo.NewHTTPError(http.StatusForbidden, "refused: the request comes from a page of another origin").SetInternal(err)
 		}
 		return nil
 	}

@@ -1,40 +1,30 @@
 package web
 
 import (
-	"net"
-	"net/http"
-	"sync"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-type metrics struct {
-	mu     sync.Mutex
-	active map[net.Conn]struct{}
-}
-
-func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{active: make(map[net.Conn]struct{})}
-	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+// newDropped registers the metrics of connections, which count tells, and returns the counter of dropped ones.
+func newDropped(reg prometheus.Registerer, count func() (open, active int)) *prometheus.CounterVec {
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hancock_connections_dropped_total",
+		Help: "Client connections that were refused or closed by the server, by reason.",
+	}, []string{"reason"})
+	for _, reason := range []string{dropClient, dropTotal, dropRoom, dropStalled} {
+		dropped.WithLabelValues(reason)
+	}
+	reg.MustRegister(dropped, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "hancock_active_connections",
 		Help: "Client connections with a request in progress.",
 	}, func() float64 {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return float64(len(m.active))
+		_, active := count()
+		return float64(active)
+	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hancock_open_connections",
+		Help: "Open client connections, idle ones included.",
+	}, func() float64 {
+		open, _ := count()
+		return float64(open)
 	}))
-	return m
-}
-
-// connState follows each connection through net/http's states; it is called
-// from many goroutines. A connection that waits for its next request is idle,
-// not active.
-func (m *metrics) connState(conn net.Conn, state http.ConnState) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if state == http.StateActive {
-		m.active[conn] = struct{}{}
-	} else {
-		delete(m.active, conn)
-	}
+	return dropped
 }

@@ -35,6 +35,18 @@ type Options struct {
 	AllowUnauthenticated bool
 	// ProtectMetrics asks for the API key on /metrics too.
 	ProtectMetrics bool
+	// AllowedOrigins are the origins of other sites whose pages may read: with GET, HEAD, and POST for queries. Each is
+	// of the form scheme://host[:port].
+	AllowedOrigins []string
+	// TrustedProxies are the addresses of proxies, which may have any number of connections within MaxConnections.
+	TrustedProxies []netip.Prefix
+	// MaxConnections bounds the open connections. It is lowered if the process may not open enough files.
+	MaxConnections int
+	// MaxConnectionsPerClient bounds the open connections of one client address, of IPv6 those of its /64. It does not
+	// apply to loopback addresses and TrustedProxies.
+	MaxConnectionsPerClient int
+	// WriteTimeout is how long a client may take nothing of an answer before its connection is closed.
+	WriteTimeout time.Duration
 	// ReadHeaderTimeout bounds the reading of a request's header.
 	ReadHeaderTimeout time.Duration
 	// BodyTimeout bounds the reading of a request's body.
@@ -49,7 +61,9 @@ type Options struct {
 // DefaultOptions listen on loopback, port 5000, without a key.
 func DefaultOptions() Options {
 	return Options{
-		ListenAddress:     "127.0.0.1:5000",
+		ListenAddress:  "127.0.0.1:5000",
+		MaxConnections: 512, MaxConnectionsPerClient: 128,
+		WriteTimeout:      30 * time.Second,
 		ReadHeaderTimeout: 10 * time.Second,
 		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -82,6 +96,7 @@ func (o Options) Validate() error {
 		name  string
 		value time.Duration
 	}{
+		{"web.write_timeout", o.WriteTimeout},
 		{"web.read_header_timeout", o.ReadHeaderTimeout},
 		{"web.body_timeout", o.BodyTimeout},
 		{"web.idle_timeout", o.IdleTimeout},
@@ -89,6 +104,17 @@ func (o Options) Validate() error {
 	} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s: must be longer than 0, is %s", d.name, d.value)
+		}
+	}
+	if o.MaxConnections < 1 {
+		return fmt.Errorf("web.max_connections: must be at least 1, is %d", o.MaxConnections)
+	}
+	if o.MaxConnectionsPerClient < 1 {
+		return fmt.Errorf("web.max_connections_per_client: must be at least 1, is %d", o.MaxConnectionsPerClient)
+	}
+	for _, origin := range o.AllowedOrigins {
+		if err := validateOrigin(origin); err != nil {
+			return fmt.Errorf("web.allowed_origins: %w", err)
 		}
 	}
 	if u := o.ExternalURL; u != nil {

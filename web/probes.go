@@ -6,6 +6,15 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// isProbe reports whether a route tells the state of the process.
+func isProbe(path string) bool {
+	switch path {
+	case "/livez", "/readyz", "/-/healthy", "/-/ready", "/health":
+		return true
+	}
+	return false
+}
+
 // registerProbes mounts the probes under the names that Kubernetes and that
 // Prometheus use. The live ones say that the process answers and nothing more.
 func (s *Server) registerProbes(e *echo.Echo) {

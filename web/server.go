@@ -26,8 +26,12 @@ type Routes interface {
 
 // Handlers are the parts that the server mounts.
 type Handlers struct {
-	// Outer wraps everything, the first one outermost. It sees the final
-	// status of every answer, also of those that never reached a handler.
+	// Log wraps everything, requests from other sites included. It sees the
+	// final status of every answer. It may be nil.
+	Log echo.MiddlewareFunc
+	// Outer wraps every request for this server, the first one outermost. It
+	// sees the final status of their answers, also of those that never
+	// reached a handler.
 	Outer []echo.MiddlewareFunc
 	// Routes bring paths of their own, such as those below /v1.
 	Routes []Routes
@@ -44,13 +48,16 @@ type Handlers struct {
 // Server is the HTTP server. Make it with New.
 type Server struct {
 	// now is what a reload replaces.
-	now     atomic.Pointer[settings]
-	echo    *echo.Echo
-	http    *http.Server
-	log     *slog.Logger
-	state   atomic.Int32
-	closing context.Context
-	close   context.CancelFunc
+	now atomic.Pointer[settings]
+	// documents are the routes that links of other sites may open.
+	documents map[string]bool
+	conns     *connections
+	echo      *echo.Echo
+	http      *http.Server
+	log       *slog.Logger
+	state     atomic.Int32
+	closing   context.Context
+	close     context.CancelFunc
 	// requests is above the contexts of all requests; cutOff ends them.
 	requests context.Context
 	cutOff   context.CancelFunc
@@ -81,17 +88,21 @@ func Listen(ctx context.Context, opts Options) (net.Listener, error) {
 
 // New returns a server with all routes mounted. The options are valid.
 func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) *Server {
-	s := &Server{echo: echo.New(), log: log, goodbye: goodbye}
-	s.now.Store(newSettings(opts))
+	s := &Server{echo: echo.New(), log: log, goodbye: goodbye, documents: map[string]bool{"/": true, "/docs": true, "/docs/*": true}}
+	for _, path := range h.PagePaths {
+		s.documents[path] = true
+	}
+	s.now.Store(s.newSettings(opts))
+	s.conns = newConnections(s.now.Load, reg)
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.requests, s.cutOff = context.WithCancel(context.Background())
-	m := newMetrics(reg)
 	s.http = &http.Server{
 		Handler:           s.echo,
 		ReadHeaderTimeout: opts.ReadHeaderTimeout,
 		IdleTimeout:       opts.IdleTimeout,
 		MaxHeaderBytes:    64 << 10,
-		ConnState:         m.connState,
+		ConnState:         s.conns.enter,
+		ConnContext:       withConn,
 		BaseContext:       func(net.Listener) context.Context { return s.requests },
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
@@ -100,7 +111,11 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	e := s.echo
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.writeError
-	e.Use(bodyDeadline(opts.BodyTimeout), securityHeaders())
+	e.Use(s.boundStreams, bodyDeadline(opts.BodyTimeout), securityHeaders())
+	if h.Log != nil {
+		e.Use(h.Log)
+	}
+	e.Use(s.admit)
 	e.Use(h.Outer...)
 	e.Use(
 		middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}),
@@ -127,7 +142,7 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 func (s *Server) Reload(opts Options) {
 	before := s.now.Load().opts
 	opts.ListenAddress, opts.ConfigFile = before.ListenAddress, before.ConfigFile
-	s.now.Store(newSettings(opts))
+	s.now.Store(s.newSettings(opts))
 }
 
 // ServeHTTP answers one request, whatever the state of the server.
@@ -143,7 +158,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.state.Store(stateReady)
 	systemd, configFile := false, s.now.Load().opts.ConfigFile
 	go func() {
-		failed <- toolkit.Serve(ln, s.http, &toolkit.FlagConfig{
+		failed <- toolkit.Serve(&listener{ln, s.conns}, s.http, &toolkit.FlagConfig{
 			WebConfigFile:    &configFile,
 			WebSystemdSocket: &systemd,
 		}, s.log)

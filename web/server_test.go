@@ -35,15 +35,26 @@ func text(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, s) })
 }
 
+func newServerOf(t *testing.T, opts Options, h Handlers) (*Server, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	return New(opts, h, reg, slog.New(slog.DiscardHandler)), reg
+}
+
 // newServer mounts small handlers of its own that say who answered.
 func newServer(t *testing.T, opts Options, extra ...func(*echo.Echo)) (*Server, *prometheus.Registry) {
 	t.Helper()
 	require.NoError(t, opts.Validate())
 	reg := prometheus.NewRegistry()
 	return New(opts, Handlers{
-		Outer: []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
+		Log: func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(c echo.Context) error {
 				c.Response().Header().Set(echo.HeaderXRequestID, "req-1")
+				return next(c)
+			}
+		},
+		Outer: []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
 				if c.Path() == "/limited" {
 					return echo.NewHTTPError(http.StatusTooManyRequests, "not so fast")
 				}
@@ -115,7 +126,7 @@ func TestRequests(t *testing.T) {
 
 		{"change from another origin", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403, "another origin", ""},
 		{"change from another origin, old browser", open, "POST", "/v1/chat", map[string]string{"Origin": "https://evil.example"}, 403, "another origin", ""},
-		{"read from another origin", open, "GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site"}, 200, "page", ""},
+		{"read from another origin", open, "GET", "/", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403, "web.allowed_origins", ""},
 		{"change from our page behind a proxy", named, "POST", "/v1/chat", map[string]string{"Host": "soc.example.org", "Origin": "https://soc.example.org"}, 200, "agent", ""},
 		{"change from our page by name behind a proxy", named, "POST", "/v1/chat", map[string]string{"Origin": "https://soc.example.org"}, 200, "agent", ""},
 		{"change from our page", open, "POST", "/v1/chat", map[string]string{"Sec-Fetch-Site": "same-origin"}, 200, "agent", ""},
@@ -351,6 +362,9 @@ func TestValidate(t *testing.T) {
 		{"IPv6 loopback", func(o *Options) { o.ListenAddress = "[::1]:5000" }, ""},
 		{"not a port", func(o *Options) { o.ListenAddress = "127.0.0.1:99999" }, "is not a port"},
 		{"no patience", func(o *Options) { o.ShutdownTimeout = 0 }, "web.shutdown_timeout"},
+		{"no connections", func(o *Options) { o.MaxConnections = 0 }, "web.max_connections: must be at least 1"},
+		{"no connections of a client", func(o *Options) { o.MaxConnectionsPerClient = -1 }, "web.max_connections_per_client: must be at least 1"},
+		{"no time to write", func(o *Options) { o.WriteTimeout = 0 }, "web.write_timeout"},
 		{"no scheme", func(o *Options) { o.ExternalURL = &url.URL{Path: "hancock.example"} }, "web.external_url"},
 		{"no such TLS file", func(o *Options) { o.ConfigFile = "missing.yml" }, "web.config_file: missing.yml"},
 	} {

@@ -143,7 +143,7 @@ func newServer(ctx context.Context, s services, reload *reloader, demo bool) (*w
 		return nil, err
 	}
 	return web.New(s.opts.web, web.Handlers{
-		Outer: []echo.MiddlewareFunc{requestlog.Middleware(s.log), s.agent.Middleware()},
+		Log: requestlog.Middleware(s.log), Outer: []echo.MiddlewareFunc{s.agent.Middleware()},
 		Routes: []web.Routes{
 			s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload, documents,
 			rulesExport{func() alerting.Options { return reload.current.Load().alerting }},

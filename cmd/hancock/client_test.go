@@ -174,7 +174,7 @@ func TestKeyIsForOneServer(t *testing.T) {
 	defer other.Close()
 	first := httptest.NewServer(http.RedirectHandler(other.URL+"/elsewhere", http.StatusTemporaryRedirect))
 	defer first.Close()
-	environment := func(name string) string { return map[string]string{"HANCOCK_API_KEY": clientKey}[name] }
+	environment := func(name string) (string, bool) { return clientKey, name == "HANCOCK_API_KEY" }
 	for _, args := range [][]string{{"ask", "--url=" + first.URL, "x"}, {"alert", "test", "--url=" + first.URL}, {"healthcheck", "--url=" + first.URL}} {
 		var stdout, stderr bytes.Buffer
 		require.Equal(t, 1, run(args, environment, streams{out: &stdout, err: &stderr}))

@@ -21,7 +21,7 @@ func checkSection(t *testing.T, section, file string, flags ...string) (passed b
 	path := filepath.Join(t.TempDir(), "hancock.yml")
 	require.NoError(t, os.WriteFile(path, []byte(section+": "+file+"\n"), 0o600))
 	var std bytes.Buffer
-	status := run(append([]string{"--config.file=" + path, "check"}, flags...), func(string) string { return "" }, streams{out: &std, err: &std})
+	status := run(append([]string{"--config.file=" + path, "check"}, flags...), noEnvironment, streams{out: &std, err: &std})
 	require.Contains(t, []int{0, 2}, status, std.String())
 	return status == 0, std.String()
 }

@@ -48,7 +48,7 @@ type invocation struct {
 // parseCommandLine reads the command line over the environment over the file
 // over the defaults. It reads the flags twice, as the place of the file is one
 // of them.
-func parseCommandLine(args []string, getenv func(string) string, out io.Writer) (invocation, error) {
+func parseCommandLine(args []string, lookup func(string) (string, bool), out io.Writer) (invocation, error) {
 	first, err := parseFlags(args, defaultConfig(), out)
 	if err != nil {
 		return invocation{}, err
@@ -71,7 +71,7 @@ func parseCommandLine(args []string, getenv func(string) string, out io.Writer) 
 		// Generated samples never go where the file keeps the real ones.
 		demoDefaults(&cfg)
 	}
-	if err := cfg.ApplyEnvironment(getenv); err != nil {
+	if err := cfg.ApplyEnvironment(lookup); err != nil {
 		return invocation{}, err
 	}
 	inv, err := parseFlags(args, cfg, out)
@@ -100,6 +100,7 @@ func parseFlags(args []string, cfg config.Config, out io.Writer) (invocation, er
 	boolFlag(app, "web.enable-admin-api", "Enable the calls of /api/v1/admin, which delete data.", &c.Web.EnableAdminAPI)
 	boolFlag(app, "web.enable-remote-write-receiver", "Accept samples from other Prometheus servers at /api/v1/write.", &c.Web.EnableRemoteWrite)
 	boolFlag(app, "web.enable-otlp-receiver", "Accept OpenTelemetry metrics at /api/v1/otlp.", &c.Web.EnableOTLP)
+	app.Flag("web.max-connections", "Open client connections at most.").Default(strconv.Itoa(c.Web.MaxConnections)).IntVar(&c.Web.MaxConnections)
 	valueFlag(app, "web.shutdown-timeout", "How long a stop may take, half of it for requests in flight ($SHUTDOWN_TIMEOUT, in seconds).", &c.Web.ShutdownTimeout)
 
 	app.Flag("agent.backend", "Language model backend: ollama, nvidia or openai ($HANCOCK_LLM_BACKEND).").Default(c.Agent.Backend).StringVar(&c.Agent.Backend)

@@ -33,7 +33,7 @@ func TestPrecedence(t *testing.T) {
 			if tc.file != "" {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, defaultConfigFile), []byte(tc.file), 0o600))
 			}
-			inv, err := parseCommandLine(tc.args, func(name string) string { return tc.env[name] }, io.Discard)
+			inv, err := parseCommandLine(tc.args, func(name string) (string, bool) { v, set := tc.env[name]; return v, set }, io.Discard)
 			require.NoError(t, err)
 			require.Equal(t, tc.address, inv.config.Web.ListenAddress)
 			require.Equal(t, tc.path, inv.config.Storage.Path)

@@ -25,5 +25,5 @@ func stdin() io.Reader {
 func main() {
 	// An argument that begins with @ is a word, not a file of further arguments.
 	kingpin.EnableFileExpansion = false
-	os.Exit(run(os.Args[1:], os.Getenv, streams{in: stdin(), out: os.Stdout, err: os.Stderr}))
+	os.Exit(run(os.Args[1:], os.LookupEnv, streams{in: stdin(), out: os.Stdout, err: os.Stderr}))
 }

@@ -288,7 +288,7 @@ func TestCommandsOfAlerting(t *testing.T) {
 	p := startHancock(t, dir)
 	hancock := func(args ...string) (status int, stdout, stderr string) {
 		var out, errs bytes.Buffer
-		status = run(append(args, "--url="+p.base), func(string) string { return "" }, streams{out: &out, err: &errs})
+		status = run(append(args, "--url="+p.base), noEnvironment, streams{out: &out, err: &errs})
 		return status, out.String(), errs.String()
 	}
 	status, out, errs := hancock("alert", "test", "--label=severity=critical", "--annotation=summary=Does this arrive?")

@@ -59,6 +59,8 @@ func defaultConfig() config.Config {
 		Web: config.Web{
 			ListenAddress:   w.ListenAddress,
 			ShutdownTimeout: config.Duration(w.ShutdownTimeout),
+			AllowedOrigins:  []string{},
+			MaxConnections:  w.MaxConnections, MaxConnectionsPerClient: w.MaxConnectionsPerClient,
 		},
 		Agent: config.Agent{
 			LogLevel: "INFO", Backend: l.Backend,
@@ -132,6 +134,8 @@ func compose(c config.Config) (options, error) {
 		fail("web.trusted_proxies", err)
 		o.agent.TrustedProxies = append(o.agent.TrustedProxies, prefix)
 	}
+	o.web.TrustedProxies, o.web.AllowedOrigins = o.agent.TrustedProxies, c.Web.AllowedOrigins
+	o.web.MaxConnections, o.web.MaxConnectionsPerClient = c.Web.MaxConnections, c.Web.MaxConnectionsPerClient
 	o.health.CacheTTL, o.health.MetricAge = time.Duration(c.Agent.Health.CacheTTL), time.Duration(c.Agent.Health.MetricAge)
 	o.health.Timeout, o.health.TrafficAge = time.Duration(c.Agent.Health.Timeout), time.Duration(c.Agent.Health.TrafficAge)
 	o.health.MinMemoryBytes, o.health.MinDiskBytes = uint64(c.Agent.Health.MinMemory), uint64(c.Agent.Health.MinDisk)
@@ -165,12 +169,23 @@ func compose(c config.Config) (options, error) {
 	o.alertmanager.Retention = time.Duration(c.Alerting.Retention)
 	o.alertmanager.CloseTimeout, o.external.DrainTimeout = min(o.alertmanager.CloseTimeout, stop/12), min(o.external.DrainTimeout, stop/12)
 
-	errs = append(errs, placed(c, o.alerting.Choice.Validate()))
+	errs = append(errs, blankSecrets(c), placed(c, o.alerting.Choice.Validate()))
 	if err := errors.Join(errs...); err != nil {
 		return o, err
 	}
 	return o, errors.Join(o.log.Validate(), o.web.Validate(), o.llm.Validate(), o.agent.Validate(), o.health.Validate(), o.tsdb.Validate(), o.alerting.Validate(),
 		o.alertmanager.Validate(), o.external.Validate())
+}
+
+// blankSecrets returns an error for a secret of white space, which protects as little as none.
+func blankSecrets(c config.Config) error {
+	var errs []error
+	for _, s := range []struct{ name, value string }{{"web.api_key", string(c.Web.APIKey)}, {"agent.webhook.secret", string(c.Agent.Webhook.Secret)}} {
+		if s.value != "" && strings.TrimSpace(s.value) == "" {
+			errs = append(errs, fmt.Errorf("%s: is blank: give it a value, or remove the setting", s.name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // placed puts the file and the line of the setting before each of the errors in err, which begin with its name.

@@ -10,7 +10,7 @@ import (
 )
 
 // noEnvironment is one in which nothing is set.
-func noEnvironment(string) string { return "" }
+func noEnvironment(string) (string, bool) { return "", false }
 
 // TestSettingsReachTheirOptions writes settings that no other test uses.
 func TestSettingsReachTheirOptions(t *testing.T) {

@@ -137,7 +137,7 @@ alertmanager:
 
 	hancock := func(args ...string) (status int, stdout, stderr string) {
 		var out, errs bytes.Buffer
-		status = run(append(args, "--url="+p.base), func(string) string { return "" }, streams{out: &out, err: &errs})
+		status = run(append(args, "--url="+p.base), noEnvironment, streams{out: &out, err: &errs})
 		return status, out.String(), errs.String()
 	}
 	status, out, errs := hancock("alert", "test", "--label=product=db", "--label=host.ip=::1")

@@ -282,6 +282,8 @@ func TestEverySettingIsReloaded(t *testing.T) {
 		"web.listen_address": true, "web.config_file": true, "storage.path": true,
 		// TestReloadOfAnOpenListener, TestReloadOfTheShutdownTimeout.
 		"web.allow_unauthenticated": true, "web.shutdown_timeout": true,
+		// TestConnectionsPerClient of package web: it does not bound this machine.
+		"web.max_connections_per_client": true,
 		// They have no effect, of which a start and a reload warn.
 		"prometheus.runtime": true, "prometheus.tracing": true, "alertmanager.tracing": true, "alertmanager.event_recorder": true,
 	}

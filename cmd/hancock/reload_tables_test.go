@@ -42,6 +42,11 @@ func webSettings() []setting {
 				return left
 			},
 		},
+		{
+			name: "web.allowed_origins", value: []string{"https://wiki.example"}, want: "200",
+			observe: code("GET", "/api/v1/labels", "", "Origin", "https://wiki.example", "Sec-Fetch-Site", "cross-site"),
+		},
+		{name: "web.max_connections", value: 2, observe: openConnections, want: "2"},
 		{name: "web.enable_admin_api", value: true, observe: code("POST", "/api/v1/admin/tsdb/clean_tombstones", ""), want: "204"},
 		{name: "web.enable_remote_write_receiver", value: true, observe: code("POST", "/api/v1/write", "not snappy"), want: "400"},
 		{name: "web.enable_otlp_receiver", value: true, observe: code("POST", "/api/v1/otlp/v1/metrics", "{}"), want: "200"},

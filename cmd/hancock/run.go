@@ -20,7 +20,7 @@ type streams struct {
 
 // run executes one command line and returns the exit status: 0, 2 for an error
 // of usage or configuration, 1 for any other. An error is one line on stderr.
-func run(args []string, getenv func(string) string, std streams) int {
+func run(args []string, lookup func(string) (string, bool), std streams) int {
 	// The first signal asks for a clean stop; the second one ends the process.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -29,19 +29,19 @@ func run(args []string, getenv func(string) string, std streams) int {
 	out, errors := &plainText{w: std.out}, &plainText{w: std.err}
 	defer out.Close()
 	defer errors.Close()
-	err := execute(ctx, args, getenv, streams{in: std.in, out: out, err: errors})
+	err := execute(ctx, args, lookup, streams{in: std.in, out: out, err: errors})
 	if err != nil {
 		fmt.Fprintf(errors, "hancock: %s\n", oneLine(err))
 	}
 	return exitStatus(err)
 }
 
-func execute(ctx context.Context, args []string, getenv func(string) string, std streams) error {
-	inv, err := parseCommandLine(args, getenv, std.out)
+func execute(ctx context.Context, args []string, lookup func(string) (string, bool), std streams) error {
+	inv, err := parseCommandLine(args, lookup, std.out)
 	if err != nil {
 		return usageError{err}
 	}
-	inv.again = func() (invocation, error) { return parseCommandLine(args, getenv, io.Discard) }
+	inv.again = func() (invocation, error) { return parseCommandLine(args, lookup, io.Discard) }
 	switch inv.command {
 	case "version":
 		_, err = fmt.Fprintln(std.out, version.Print("hancock"))

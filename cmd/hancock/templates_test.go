@@ -67,7 +67,7 @@ alertmanager:
 	require.Contains(t, page.Notifications[0].FailedFields[0].Error, `"no.such" not defined`)
 
 	var out, errs bytes.Buffer
-	status := run([]string{"alert", "test", "--url=" + p.base}, func(string) string { return "" }, streams{out: &out, err: &errs})
+	status := run([]string{"alert", "test", "--url=" + p.base}, noEnvironment, streams{out: &out, err: &errs})
 	require.Zero(t, status, errs.String())
 	require.Regexp(t, `slack +slack\[0\] +firing +ok .*title: template failed, default sent: .*"no.such" not defined`, out.String())
 	logged := p.stop()

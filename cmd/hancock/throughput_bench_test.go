@@ -113,15 +113,17 @@ func competitors(b *testing.B) (hancock, bare *target) {
 		_, _ = io.WriteString(w, said)
 	}))
 	b.Cleanup(backend.Close)
-	hancock = listen(b, wholeHancock(b, backend.URL).ServeHTTP)
+	hancock = connect(b, wholeHancock(b, backend.URL))
 	hancock.one(b)
 	var sent bareQuestion
 	require.NoError(b, json.Unmarshal(*first.Load(), &sent))
-	bare = listen(b, bareHandler(b, backend.URL, sent).ServeHTTP)
-	return hancock, bare
+	server := httptest.NewServer(bareHandler(b, backend.URL, sent))
+	b.Cleanup(server.Close)
+	return hancock, connect(b, server.Listener.Addr().String())
 }
 
-func wholeHancock(b *testing.B, backend string) http.Handler {
+// wholeHancock returns the address of a Hancock that serves as the process does.
+func wholeHancock(b *testing.B, backend string) string {
 	b.Helper()
 	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
 	require.NoError(b, err)
@@ -141,11 +143,24 @@ func wholeHancock(b *testing.B, backend string) http.Handler {
 		require.NoError(b, client.Close())
 		require.NoError(b, file.Close())
 	})
-	return web.New(web.DefaultOptions(), web.Handlers{
-		Outer:   []echo.MiddlewareFunc{requestlog.Middleware(log), a.Middleware()},
+	wo := web.DefaultOptions()
+	wo.ListenAddress = "127.0.0.1:0"
+	ln, err := web.Listen(b.Context(), wo)
+	require.NoError(b, err)
+	server := web.New(wo, web.Handlers{
+		Log:     requestlog.Middleware(log),
+		Outer:   []echo.MiddlewareFunc{a.Middleware()},
 		Routes:  []web.Routes{a},
 		Metrics: http.NotFoundHandler(), API: http.NotFoundHandler(), Page: http.NotFoundHandler(),
 	}, reg, log)
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ctx, ln) }()
+	b.Cleanup(func() {
+		stop()
+		require.NoError(b, <-served)
+	})
+	return ln.Addr().String()
 }
 
 type bareQuestion struct {
@@ -208,13 +223,12 @@ type conn struct {
 	r *bufio.Reader
 }
 
-func listen(b *testing.B, handle http.HandlerFunc) *target {
+// connect opens the connections to a server.
+func connect(b *testing.B, address string) *target {
 	b.Helper()
-	server := httptest.NewServer(handle)
-	b.Cleanup(server.Close)
 	t := &target{conns: make(chan *conn, connections)}
 	for range connections {
-		c, err := new(net.Dialer).DialContext(context.Background(), "tcp", server.Listener.Addr().String())
+		c, err := new(net.Dialer).DialContext(context.Background(), "tcp", address)
 		require.NoError(b, err)
 		b.Cleanup(func() { _ = c.Close() })
 		t.conns <- &conn{Conn: c, r: bufio.NewReader(c)}

@@ -79,7 +79,7 @@ alertmanager:
 
 	hancock := func(args ...string) string {
 		var out, errs bytes.Buffer
-		status := run(append(args, "--url="+p.base), func(string) string { return "" }, streams{out: &out, err: &errs})
+		status := run(append(args, "--url="+p.base), noEnvironment, streams{out: &out, err: &errs})
 		require.Zero(t, status, errs.String())
 		return out.String()
 	}

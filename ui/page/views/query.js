@@ -1,8 +1,8 @@
-// The view of expressions: text, chart and table. A link may bring an expression, and nothing runs before the reader
-// says so.
+// The view of expressions: text, chart and table. A link may bring an expression. It runs at once if the link is on a page
+// of this server, or if it ran here before; otherwise the reader has to say so.
 
 import { signal, useSignal } from "../../third_party/signals.js";
-import { useRef, useState } from "../../third_party/preact-hooks.js";
+import { useEffect, useRef, useState } from "../../third_party/preact-hooks.js";
 import { clip } from "../alerts.js";
 import { toApiError } from "../api.js";
 import { Chart } from "../chart.js";
@@ -38,19 +38,28 @@ const mostValues = 5;
 /** @type {ViewType} */
 export function View({ client, store, theme }) {
   const [expressions] = useState(() => parseExpressions(location.search).map((e) => signal(e)));
-  const keep = () => history.replaceState(null, "", `?${formatExpressions(expressions.map((e) => e.value))}${location.hash}`);
+  const [own] = useState(fromOwnPage);
+  // What ran is kept with the entry of the history, which no other page can write, for a reload or a return to it.
+  const [ran] = useState(() => /** @type {Record<string, string>} */ ({ ...history.state?.ran }));
+  const keep = () => history.replaceState({ ran }, "", `?${formatExpressions(expressions.map((e) => e.value))}${location.hash}`);
   return html`
     <section class="view" data-view="query" aria-labelledby="view-title">
       <h2 id="view-title">Expression</h2>
-      ${expressions.map((expression, i) => html`<${ExpressionPanel} key=${i} expression=${expression} keep=${keep} client=${client} store=${store} theme=${theme} />`)}
+      ${expressions.map((expression, i) => html`<${ExpressionPanel} key=${i} expression=${expression} own=${own} name=${String(i)} ran=${ran} keep=${keep} client=${client} store=${store} theme=${theme} />`)}
     </section>
   `;
 }
 
+/** Whether a link on a page of this server led here. Without a referrer nobody knows. */
+function fromOwnPage() {
+  return document.referrer.startsWith(`${location.origin}/`);
+}
+
 /**
- * @param {{expression: Signal<Expression>, keep: () => void, client: Client, store: Store, theme: Signal<Theme>}} props
+ * @param {{expression: Signal<Expression>, own: boolean, name: string, ran: Record<string, string>, keep: () => void,
+ *   client: Client, store: Store, theme: Signal<Theme>}} props own: the link is on a page of this server; ran: what ran, by name
  */
-function ExpressionPanel({ expression, keep, client, store, theme }) {
+function ExpressionPanel({ expression, own, name, ran, keep, client, store, theme }) {
   const result = useSignal(/** @type {Result | null} */ (null));
   const error = useSignal(/** @type {{message: string, expr: string} | null} */ (null));
   const busy = useSignal(false);
@@ -77,6 +86,7 @@ function ExpressionPanel({ expression, keep, client, store, theme }) {
     if (seconds === null) return fail(`The range is not a duration such as 1h or 1d12h: ${now.range}`);
     if (to === null) return fail(`The end is not a time such as ${formatMoment(client.now() / 1000)}: ${now.end}`);
     busy.value = true;
+    ran[name] = formatExpressions([now]);
     keep();
     try {
       const found = await evaluate(client, now.expr, to, seconds, width.current, abort.signal);
@@ -89,6 +99,11 @@ function ExpressionPanel({ expression, keep, client, store, theme }) {
       fail(toApiError(cause).message);
     }
   }
+
+  useEffect(() => {
+    const linked = initial.current;
+    if (linked.expr.trim() !== "" && (own || ran[name] === formatExpressions([linked]))) void run();
+  }, []);
 
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();

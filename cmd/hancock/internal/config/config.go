@@ -43,6 +43,10 @@ type Web struct {
 	EnableOTLP           bool          `yaml:"enable_otlp_receiver"`
 	TrustedProxies       []string      `yaml:"trusted_proxies"`
 	ShutdownTimeout      Duration      `yaml:"shutdown_timeout"`
+
+	AllowedOrigins          []string `yaml:"allowed_origins"`
+	MaxConnections          int      `yaml:"max_connections"`
+	MaxConnectionsPerClient int      `yaml:"max_connections_per_client"`
 }
 
 // Agent are the settings of the agent and of the backends it asks.

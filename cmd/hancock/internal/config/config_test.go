@@ -212,16 +212,19 @@ func TestEnvironment(t *testing.T) {
 		{"model of NIM", "HANCOCK_MODEL", "m", func(c *Config) any { return c.Agent.NVIDIA.Model }, "m", ""},
 		{"backend in any case", "HANCOCK_LLM_BACKEND", "OpenAI", func(c *Config) any { return c.Agent.Backend }, "openai", ""},
 		{"not a number", "HANCOCK_RATE_LIMIT", "lots", nil, nil, "HANCOCK_RATE_LIMIT"},
+		{
+			"blank secret of webhooks", "HANCOCK_WEBHOOK_SECRET", "", nil, nil,
+			"environment variable HANCOCK_WEBHOOK_SECRET: set, but blank, which would leave /v1/webhook without protection: give it a value, or remove the variable",
+		},
+		{"secret of spaces", "HANCOCK_WEBHOOK_SECRET", " \t\n", nil, nil, "remove the variable"},
+		{"blank API key", "HANCOCK_API_KEY", "", nil, nil, "environment variable HANCOCK_API_KEY: set, but blank"},
+		{"API key of spaces", "HANCOCK_API_KEY", "  ", nil, nil, "leave the server without protection"},
+		{"blank key of a backend protects nothing", "OPENAI_API_KEY", "", func(c *Config) any { return string(c.Agent.OpenAI.APIKey) }, "", ""},
 		{"empty is not set", "HANCOCK_PORT", " ", func(c *Config) any { return c.Web.ListenAddress }, "127.0.0.1:5000", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := defaults()
-			err := c.ApplyEnvironment(func(name string) string {
-				if name == tc.variable {
-					return tc.value
-				}
-				return ""
-			})
+			err := c.ApplyEnvironment(func(name string) (string, bool) { return tc.value, name == tc.variable })
 			if tc.err != "" {
 				require.ErrorContains(t, err, tc.err)
 				return

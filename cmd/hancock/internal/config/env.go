@@ -13,6 +13,8 @@ import (
 type variable struct {
 	name string
 	set  func(*Config, string) error
+	// protects names what is open to everybody without the variable's value; empty for nothing.
+	protects string
 }
 
 // variables are all that are read, under the names of the REST contract.
@@ -24,37 +26,43 @@ func variables() []variable {
 		return func(c *Config, v string) error { *field(c) = config.Secret(v); return nil }
 	}
 	return []variable{
-		{"HANCOCK_LLM_BACKEND", func(c *Config, v string) error { c.Agent.Backend = strings.ToLower(v); return nil }},
-		{"OLLAMA_BASE_URL", text(func(c *Config) *string { return &c.Agent.Ollama.BaseURL })},
-		{"OLLAMA_MODEL", text(func(c *Config) *string { return &c.Agent.Ollama.Model })},
-		{"OLLAMA_CODER_MODEL", text(func(c *Config) *string { return &c.Agent.Ollama.CoderModel })},
-		{"NVIDIA_BASE_URL", text(func(c *Config) *string { return &c.Agent.NVIDIA.BaseURL })},
-		{"NVIDIA_API_KEY", secret(func(c *Config) *config.Secret { return &c.Agent.NVIDIA.APIKey })},
-		{"HANCOCK_MODEL", text(func(c *Config) *string { return &c.Agent.NVIDIA.Model })},
-		{"HANCOCK_CODER_MODEL", text(func(c *Config) *string { return &c.Agent.NVIDIA.CoderModel })},
-		{"OPENAI_BASE_URL", text(func(c *Config) *string { return &c.Agent.OpenAI.BaseURL })},
-		{"OPENAI_API_KEY", secret(func(c *Config) *config.Secret { return &c.Agent.OpenAI.APIKey })},
-		{"OPENAI_ORG_ID", text(func(c *Config) *string { return &c.Agent.OpenAI.Organization })},
-		{"OPENAI_MODEL", text(func(c *Config) *string { return &c.Agent.OpenAI.Model })},
-		{"OPENAI_CODER_MODEL", text(func(c *Config) *string { return &c.Agent.OpenAI.CoderModel })},
-		{"HANCOCK_PORT", setPort},
-		{"HANCOCK_API_KEY", secret(func(c *Config) *config.Secret { return &c.Web.APIKey })},
-		{"HANCOCK_RATE_LIMIT", setRateLimit},
-		{"HANCOCK_WEBHOOK_SECRET", secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.Secret })},
-		{"HANCOCK_SLACK_WEBHOOK", secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.SlackURL })},
-		{"HANCOCK_TEAMS_WEBHOOK", secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.TeamsURL })},
-		{"HANCOCK_ENABLE_INTERNAL_DIAGNOSTICS", setDiagnostics},
-		{"LOG_LEVEL", text(func(c *Config) *string { return &c.Agent.LogLevel })},
-		{"SHUTDOWN_TIMEOUT", func(c *Config, v string) error { return c.Web.ShutdownTimeout.seconds(v) }},
+		{name: "HANCOCK_LLM_BACKEND", set: func(c *Config, v string) error { c.Agent.Backend = strings.ToLower(v); return nil }},
+		{name: "OLLAMA_BASE_URL", set: text(func(c *Config) *string { return &c.Agent.Ollama.BaseURL })},
+		{name: "OLLAMA_MODEL", set: text(func(c *Config) *string { return &c.Agent.Ollama.Model })},
+		{name: "OLLAMA_CODER_MODEL", set: text(func(c *Config) *string { return &c.Agent.Ollama.CoderModel })},
+		{name: "NVIDIA_BASE_URL", set: text(func(c *Config) *string { return &c.Agent.NVIDIA.BaseURL })},
+		{name: "NVIDIA_API_KEY", set: secret(func(c *Config) *config.Secret { return &c.Agent.NVIDIA.APIKey })},
+		{name: "HANCOCK_MODEL", set: text(func(c *Config) *string { return &c.Agent.NVIDIA.Model })},
+		{name: "HANCOCK_CODER_MODEL", set: text(func(c *Config) *string { return &c.Agent.NVIDIA.CoderModel })},
+		{name: "OPENAI_BASE_URL", set: text(func(c *Config) *string { return &c.Agent.OpenAI.BaseURL })},
+		{name: "OPENAI_API_KEY", set: secret(func(c *Config) *config.Secret { return &c.Agent.OpenAI.APIKey })},
+		{name: "OPENAI_ORG_ID", set: text(func(c *Config) *string { return &c.Agent.OpenAI.Organization })},
+		{name: "OPENAI_MODEL", set: text(func(c *Config) *string { return &c.Agent.OpenAI.Model })},
+		{name: "OPENAI_CODER_MODEL", set: text(func(c *Config) *string { return &c.Agent.OpenAI.CoderModel })},
+		{name: "HANCOCK_PORT", set: setPort},
+		{name: "HANCOCK_API_KEY", set: secret(func(c *Config) *config.Secret { return &c.Web.APIKey }), protects: "the server"},
+		{name: "HANCOCK_RATE_LIMIT", set: setRateLimit},
+		{name: "HANCOCK_WEBHOOK_SECRET", set: secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.Secret }), protects: "/v1/webhook"},
+		{name: "HANCOCK_SLACK_WEBHOOK", set: secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.SlackURL })},
+		{name: "HANCOCK_TEAMS_WEBHOOK", set: secret(func(c *Config) *config.Secret { return &c.Agent.Webhook.TeamsURL })},
+		{name: "HANCOCK_ENABLE_INTERNAL_DIAGNOSTICS", set: setDiagnostics},
+		{name: "LOG_LEVEL", set: text(func(c *Config) *string { return &c.Agent.LogLevel })},
+		{name: "SHUTDOWN_TIMEOUT", set: func(c *Config, v string) error { return c.Web.ShutdownTimeout.seconds(v) }},
 	}
 }
 
-// ApplyEnvironment lays the variables that getenv knows over the
-// configuration. An empty variable is one that is not set.
-func (c *Config) ApplyEnvironment(getenv func(string) string) error {
+// ApplyEnvironment lays the variables that lookup knows over the
+// configuration. An empty variable is one that is not set, unless it protects
+// something: a mistake in a script or in a secret store must not open it.
+func (c *Config) ApplyEnvironment(lookup func(string) (string, bool)) error {
 	for _, v := range variables() {
-		value := strings.TrimSpace(getenv(v.name))
-		if value == "" {
+		value, set := lookup(v.name)
+		value = strings.TrimSpace(value)
+		switch {
+		case set && value == "" && v.protects != "":
+			return fmt.Errorf("environment variable %s: set, but blank, which would leave %s without protection: "+
+				"give it a value, or remove the variable if that is intended", v.name, v.protects)
+		case !set || value == "":
 			continue
 		}
 		if err := v.set(c, value); err != nil {
