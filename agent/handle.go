@@ -12,6 +12,10 @@ import (
 	"github.com/cyberviser/hancock/agent/requestlog"
 )
 
+// backendHeader names the provider and the host that answered, or that failed
+// last: "ollama localhost:11434".
+const backendHeader = "X-Hancock-Backend"
+
 // statusClientGone is what logs and metrics say of a request whose client did
 // not wait for the answer; nobody receives it.
 const statusClientGone = 499
@@ -34,7 +38,7 @@ func (a *Agent) handle(t task) echo.HandlerFunc {
 		if in.stream {
 			return a.stream(c, t, in)
 		}
-		answer, err := a.chat(ctx, t, in)
+		answer, err := a.chat(c, t, in)
 		if err != nil {
 			return a.failure(ctx, err)
 		}
@@ -55,16 +59,18 @@ func (a *Agent) understand(c echo.Context, t task, body []byte) (input, error) {
 }
 
 // chat asks for a whole answer.
-func (a *Agent) chat(ctx context.Context, t task, in input) (llm.Answer, error) {
+func (a *Agent) chat(c echo.Context, t task, in input) (llm.Answer, error) {
+	ctx := c.Request().Context()
 	var last llm.Attempt
-	answer, err := a.backend.Chat(ctx, a.question(ctx, t, in, &last))
+	answer, err := a.backend.Chat(ctx, a.question(c, t, in, &last))
 	ended(ctx, last)
 	return answer, err
 }
 
 // question is what the model is asked. The newest call to a backend is put
 // into last.
-func (a *Agent) question(ctx context.Context, t task, in input, last *llm.Attempt) llm.Request {
+func (a *Agent) question(c echo.Context, t task, in input, last *llm.Attempt) llm.Request {
+	ctx := c.Request().Context()
 	messages := make([]llm.Message, 0, len(in.history)+2)
 	messages = append(messages, llm.Message{Role: llm.System, Content: systemPrompt(in.mode)})
 	messages = append(messages, in.history...)
@@ -75,6 +81,9 @@ func (a *Agent) question(ctx context.Context, t task, in input, last *llm.Attemp
 		Temperature: t.sampling.temperature,
 		TopP:        t.sampling.topP,
 		MaxTokens:   t.sampling.maxTokens,
+		Asking: func(to llm.Destination) {
+			c.Response().Header().Set(backendHeader, to.Provider+" "+to.Host)
+		},
 		Observe: func(at llm.Attempt) {
 			*last = at
 			a.observe(ctx, in.mode, at)
@@ -104,6 +113,9 @@ func (a *Agent) observe(ctx context.Context, mode string, at llm.Attempt) {
 // ended notes on the request's log line what the call that ended the request
 // took. Those before it went to another backend or brought nothing.
 func ended(ctx context.Context, last llm.Attempt) {
+	if last.Host != "" {
+		requestlog.Add(ctx, requestlog.BackendHost(last.Host))
+	}
 	if last.FirstToken > 0 {
 		requestlog.Add(ctx, requestlog.FirstToken(last.FirstToken))
 	}

@@ -19,7 +19,7 @@ func (a *Agent) stream(c echo.Context, t task, in input) error {
 	requestlog.Add(ctx, requestlog.Stream())
 	events := &eventWriter{c: c, timeout: a.now.Load().ClientTimeout}
 	var last llm.Attempt
-	answer, err := a.backend.Stream(ctx, a.question(ctx, t, in, &last), func(piece string) error {
+	answer, err := a.backend.Stream(ctx, a.question(c, t, in, &last), func(piece string) error {
 		return events.send(delta{Delta: piece})
 	})
 	ended(ctx, last)

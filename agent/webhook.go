@@ -43,7 +43,7 @@ func (a *Agent) webhook(t task) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		answer, err := a.chat(ctx, t, in)
+		answer, err := a.chat(c, t, in)
 		if err != nil {
 			outcome = eventOf(err)
 			if errors.Is(err, llm.ErrEmpty) {
@@ -55,7 +55,7 @@ func (a *Agent) webhook(t task) echo.HandlerFunc {
 		a.answered(ctx, answer)
 		a.notifier.Notify(ctx, notify.Message{
 			Source: in.text["source"], Severity: in.text["severity"],
-			Alert: in.text["alert"], Triage: answer.Text, Model: answer.Model, RequestID: requestID(c),
+			Alert: in.text["alert"], Triage: answer.Text, Model: answer.Model + " at " + answer.Host, RequestID: requestID(c),
 		})
 		return c.JSON(http.StatusOK, t.answer(in, answer.Text, answer.Model))
 	}

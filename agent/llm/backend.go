@@ -26,6 +26,7 @@ type Backend struct {
 	endpoint Endpoint
 	timeout  time.Duration
 	connect  time.Duration
+	local    bool // see EgressLocal
 	http     *http.Transport
 	// retired says that a reload or the end left the backend: no connection is kept.
 	retired atomic.Bool
@@ -40,14 +41,15 @@ type Backend struct {
 	latency           time.Duration // of the call that last succeeded
 }
 
-func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Duration) (*Backend, error) {
+func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Duration, local bool) (*Backend, error) {
 	base, err := url.Parse(e.BaseURL)
 	if err != nil {
 		return nil, errors.New("base URL cannot be used") // the parser's error quotes it
 	}
 	b := &Backend{
 		models: base.JoinPath("models"), completions: base.JoinPath("chat", "completions"),
-		provider: provider, endpoint: e, timeout: timeout, connect: connectTimeout, http: newTransport(connectTimeout),
+		provider: provider, endpoint: e, timeout: timeout, connect: connectTimeout,
+		local: local, http: newTransport(connectTimeout, local),
 		prompts: prompts{json: make(map[string][]byte)},
 		header: http.Header{
 			"Accept":       {"application/json, text/event-stream"},
@@ -66,7 +68,7 @@ func newBackend(provider string, e Endpoint, timeout, connectTimeout time.Durati
 
 // same reports whether the other one asks the same server in the same way.
 func (b *Backend) same(other *Backend) bool {
-	return b.provider == other.provider && b.endpoint == other.endpoint && b.timeout == other.timeout && b.connect == other.connect
+	return b.provider == other.provider && b.endpoint == other.endpoint && b.timeout == other.timeout && b.connect == other.connect && b.local == other.local
 }
 
 // retire closes idle connections, and those of calls in flight once they end.
@@ -85,6 +87,9 @@ func (b *Backend) Name() string {
 	}
 	return b.provider
 }
+
+// Host is the host that the backend is asked at, with its port where one is given.
+func (b *Backend) Host() string { return b.endpoint.Host() }
 
 // Model is the id of the model that answers as a rule.
 func (b *Backend) Model() string { return b.endpoint.Model }

@@ -33,6 +33,9 @@ type Request struct {
 	Temperature, TopP float64
 	// MaxTokens bounds the answer's length.
 	MaxTokens int
+	// Asking, if not nil, is called before each call to a backend, on the
+	// goroutine of Chat or Stream.
+	Asking func(Destination)
 	// Observe, if not nil, is called after each call to a backend, before
 	// Chat or Stream returns and on its goroutine.
 	Observe func(Attempt)
@@ -44,6 +47,8 @@ type Answer struct {
 	Text string
 	// Provider and Model answered; Model is the configured id.
 	Provider, Model string
+	// Host is the host of the provider that answered, with its port where one is given.
+	Host string
 	// Usage is nil when the backend did not tell.
 	Usage *Usage
 	// Finish is why the model stopped.
@@ -77,7 +82,7 @@ type Usage struct{ Prompt, Completion int64 }
 
 // Attempt is one call to one backend.
 type Attempt struct {
-	Provider, Model string
+	Provider, Model, Host string
 	// Fallback is true of the calls to OpenAI after the chosen backend failed.
 	Fallback bool
 	// RetryOf is the kind of the failure that this call is the retry of, empty
@@ -141,7 +146,7 @@ func newSettings(opts Options, before []*Backend) (*settings, error) {
 	}
 	s := &settings{retries: opts.MaxRetries, retryWait: opts.RetryWait, maxInFlight: int64(opts.MaxInFlight)}
 	for _, name := range names {
-		b, err := newBackend(name, opts.endpoint(name), opts.Timeout, opts.ConnectTimeout)
+		b, err := newBackend(name, opts.endpoint(name), opts.Timeout, opts.ConnectTimeout, opts.Egress == EgressLocal)
 		if err != nil {
 			return nil, err
 		}

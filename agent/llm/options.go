@@ -37,6 +37,9 @@ type Options struct {
 	// Ollama, NVIDIA and OpenAI are the endpoints. Only the chosen one is
 	// asked, and OpenAI as its fallback when it has an API key.
 	Ollama, NVIDIA, OpenAI Endpoint
+	// Egress is EgressAny, or EgressLocal for backends on this machine or in a private network only: no other address is
+	// connected to, no proxy is used, no model that Ollama passes on to its vendor, and there is no fallback.
+	Egress string
 	// Timeout is how long one backend may take for a whole answer, and in a
 	// stream for the first piece and between two pieces. A whole stream ends
 	// after ten times as long.
@@ -60,6 +63,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		Backend: Ollama,
+		Egress:  EgressAny,
 		Ollama: Endpoint{
 			BaseURL:    "http://localhost:11434",
 			Model:      "llama3.1:8b",
@@ -110,6 +114,9 @@ func (o Options) Validate() error {
 		if err := o.endpoint(name).validate(); err != nil {
 			return fmt.Errorf("agent.%s.%w", name, err)
 		}
+		if err := o.checkEgress(name); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -120,7 +127,7 @@ func (o Options) inUse() ([]string, error) {
 	case OpenAI:
 		return []string{OpenAI}, nil
 	case Ollama, NVIDIA:
-		if o.OpenAI.APIKey == "" {
+		if o.OpenAI.APIKey == "" || o.Egress == EgressLocal {
 			return []string{o.Backend}, nil
 		}
 		return []string{o.Backend, OpenAI}, nil

@@ -26,9 +26,13 @@ func (s *settings) askBackend(ctx context.Context, r Request, i int, ask asking)
 	deadline := time.Now().Add(b.timeout)
 	var retryOf Kind
 	for n := 0; ; n++ {
-		at := Attempt{Provider: b.provider, Model: b.modelFor(r), Fallback: i > 0, RetryOf: retryOf}
+		at := Attempt{Provider: b.provider, Model: b.modelFor(r), Host: b.Host(), Fallback: i > 0, RetryOf: retryOf}
+		if r.Asking != nil {
+			r.Asking(Destination{Provider: b.provider, Host: b.Host(), Fallback: i > 0})
+		}
 		start := time.Now()
 		answer, started, err := ask(b, &at, deadline)
+		answer.Host = b.Host()
 		at.Duration, at.Usage, at.Err = time.Since(start), answer.Usage, err
 		if err == nil {
 			at.Finish = answer.Finish

@@ -14,10 +14,13 @@ const maxAnswerBytes = 4 << 20
 // newTransport is a transport of one backend's own: its connections are not
 // shared, so that closing it closes them. It is used without an http.Client,
 // whose redirects, cookies and deadlines are not wanted.
-func newTransport(connectTimeout time.Duration) *http.Transport {
-	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
+func newTransport(connectTimeout time.Duration, local bool) *http.Transport {
+	dialer, proxy := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}, http.ProxyFromEnvironment
+	if local {
+		dialer, proxy = localDialer(dialer), nil
+	}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 proxy,
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   connectTimeout,
 		ForceAttemptHTTP2:     true,

@@ -15,6 +15,7 @@ const (
 	KeyMode         = "mode"
 	KeyModel        = "model"
 	KeyBackend      = "backend"
+	KeyBackendHost  = "backend_host"
 	KeyStatus       = "status"
 	KeyError        = "error"
 	KeyLatency      = "latency_ms"
@@ -39,6 +40,10 @@ func Model(id string) slog.Attr { return slog.String(KeyModel, id) }
 
 // Backend is the provider whose model answered, or failed.
 func Backend(provider string) slog.Attr { return slog.String(KeyBackend, provider) }
+
+// BackendHost is the host that the question was sent to last, with its port
+// where one is given.
+func BackendHost(host string) slog.Attr { return slog.String(KeyBackendHost, host) }
 
 // ErrorKind says in one word of a closed set why a request failed. It never
 // holds what a backend wrote.

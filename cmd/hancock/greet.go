@@ -29,7 +29,12 @@ func greet(w io.Writer, inv invocation, o options, base string, demo bool) {
 	fmt.Fprintf(t, "  Agent\t%s/v1/chat\n", base)
 	fmt.Fprintf(t, "  Metrics\t%s/metrics\n", base)
 	fmt.Fprintf(t, "  Grafana data source\t%s (type Prometheus)\n", base)
-	fmt.Fprintf(t, "  Backend\t%s, %s\n", o.llm.Backend, o.model())
+	fmt.Fprintf(t, "  Backend\t%s, %s at %s\n", o.llm.Backend, o.model(), o.llm.Destinations()[0].Host)
+	for i, d := range o.destinations() {
+		if i > 0 { // The first is the backend.
+			fmt.Fprintf(t, "  Sends to\t%s (%s)\n", d.host, d.purpose)
+		}
+	}
 	kept := "as long as its space allows"
 	if o.tsdb.Retention > 0 {
 		kept = "for " + model.Duration(o.tsdb.Retention).String()

@@ -63,7 +63,7 @@ func defaultConfig() config.Config {
 			MaxConnections:  w.MaxConnections, MaxConnectionsPerClient: w.MaxConnectionsPerClient,
 		},
 		Agent: config.Agent{
-			LogLevel: "INFO", Backend: l.Backend,
+			LogLevel: "INFO", Backend: l.Backend, Egress: l.Egress,
 			Timeout: config.Duration(l.Timeout), ConnectTimeout: config.Duration(l.ConnectTimeout),
 			MaxRetries: l.MaxRetries, RetryWait: config.Duration(l.RetryWait), MaxInFlight: l.MaxInFlight,
 			RateLimit: a.RateLimit, MaxBody: config.Bytes(a.MaxBodyBytes),
@@ -124,7 +124,7 @@ func compose(c config.Config) (options, error) {
 		fail("web.external_url", unwrapURL(err)) // the address may hold a password
 	}
 
-	o.llm.Backend = c.Agent.Backend
+	o.llm.Backend, o.llm.Egress = c.Agent.Backend, c.Agent.Egress
 	o.llm.Timeout, o.llm.ConnectTimeout = time.Duration(c.Agent.Timeout), time.Duration(c.Agent.ConnectTimeout)
 	o.llm.Ollama, o.llm.NVIDIA, o.llm.OpenAI = endpoint(c.Agent.Ollama), endpoint(c.Agent.NVIDIA), endpoint(c.Agent.OpenAI)
 	o.llm.MaxRetries, o.llm.RetryWait, o.llm.MaxInFlight = c.Agent.MaxRetries, time.Duration(c.Agent.RetryWait), c.Agent.MaxInFlight

@@ -151,6 +151,10 @@ func agentSettings() []setting {
 			},
 		},
 		{name: "agent.backend", value: "openai", with: with{"agent.openai.api_key": "k-2"}, observe: says("hello", "key Bearer k-2"), want: "true"},
+		{
+			name: "agent.egress", value: "local", observe: code("POST", "/v1/ask", `{"question":"hello"}`), want: "502",
+			with: with{"agent.ollama.base_url": "http://127.0.0.1:1", "agent.openai.api_key": "k-2", "agent.max_retries": 0},
+		},
 		{name: "agent.timeout", value: "100ms", observe: code("POST", "/v1/ask", `{"question":"slow"}`), want: "504"},
 		{
 			name: "agent.connect_timeout", value: "50ms", want: "502", observe: code("POST", "/v1/ask", `{"question":"hello"}`),

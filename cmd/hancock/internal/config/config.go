@@ -53,6 +53,7 @@ type Web struct {
 type Agent struct {
 	LogLevel       string   `yaml:"log_level"`
 	Backend        string   `yaml:"backend"`
+	Egress         string   `yaml:"egress"`
 	Timeout        Duration `yaml:"timeout"`
 	ConnectTimeout Duration `yaml:"connect_timeout"`
 	MaxRetries     int      `yaml:"max_retries"`
