@@ -79,6 +79,8 @@ type Report struct {
 	Model     string           `json:"model"`
 	Modes     []string         `json:"modes"`
 	Endpoints []string         `json:"endpoints"`
+	// Destinations are left out when there are none.
+	Destinations []Destination `json:"destinations,omitempty"`
 }
 
 // Checker looks when somebody asks and remembers for a while. It may be used
@@ -248,7 +250,7 @@ func (c *Checker) look(ctx context.Context, now *settings) Report {
 	}
 	return Report{
 		Status: c.overall(backends, checks), Checks: checks, Agent: "Hancock",
-		Model: now.opts.Model, Modes: now.opts.Modes, Endpoints: now.opts.Endpoints,
+		Model: now.opts.Model, Modes: now.opts.Modes, Endpoints: now.opts.Endpoints, Destinations: now.opts.Destinations,
 	}
 }
 

@@ -29,6 +29,14 @@ type Options struct {
 	// Model, Modes and Endpoints are part of the answer.
 	Model            string
 	Modes, Endpoints []string
+	// Destinations are the hosts that data are sent to.
+	Destinations []Destination
+}
+
+// Destination is a host outside this process, and what is sent there.
+type Destination struct {
+	Purpose string `json:"purpose"`
+	Host    string `json:"host"`
 }
 
 // DefaultOptions are the guide's thresholds, for a scrape interval of 15 s.

@@ -158,6 +158,10 @@ func newServer(ctx context.Context, s services, reload *reloader, demo bool) (*w
 func (s services) healthOptions(o options) health.Options {
 	opts := o.health
 	opts.Model, opts.Modes, opts.Endpoints = s.backend.Model(), agent.Modes(), s.agent.Endpoints()
+	opts.Destinations = nil
+	for _, d := range o.destinations() {
+		opts.Destinations = append(opts.Destinations, health.Destination{Purpose: d.purpose, Host: d.host})
+	}
 	return opts
 }
 

@@ -168,7 +168,7 @@ func testEgress(t *testing.T) {
 	require.EqualValues(t, workers*each, answered.Load()+failed.Load())
 	require.Positive(t, failed.Load())
 	_, health := local.get("/health")
-	require.NotEmpty(t, health)
+	require.Contains(t, health, `"destinations":[{"purpose":"model","host":"ollama at `+strings.TrimPrefix(model.URL, "http://")+`"}]`)
 	local.stop()
 	require.Zero(t, o.attempts.Load(), "something outside was contacted")
 
@@ -178,5 +178,8 @@ func testEgress(t *testing.T) {
 	require.Equal(t, http.StatusBadGateway, code)
 	require.Positive(t, o.attempts.Load())
 	require.Contains(t, other.log.String(), `"to":"openai"`)
+	require.Contains(t, other.log.String(), `"backend_host":"api.openai.com"`)
+	_, health = other.get("/health")
+	require.Contains(t, health, `"host":"openai at api.openai.com"`)
 	other.stop()
 }
