@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +90,7 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	now := time.Now()
 	app := s.Appendable().Appender(t.Context())
 	for i := range 100 {
-		_, err := app.Append(0, labels.FromStrings("__name__", "many", "n", fmt.Sprint(i)), now.UnixMilli(), float64(i))
+		_, err := app.Append(0, labels.FromStrings("__name__", "many", "n", strconv.Itoa(i)), now.UnixMilli(), float64(i))
 		require.NoError(t, err)
 	}
 	require.NoError(t, app.Commit())

@@ -40,7 +40,8 @@ func certificate(configFile string) (leaf *x509.Certificate, file string, err er
 			return nil, "", err
 		}
 	}
-	for block := (*pem.Block)(nil); ; {
+	for {
+		var block *pem.Block
 		if block, content = pem.Decode(content); block == nil {
 			return nil, file, errors.New("no certificate in PEM format")
 		}
