@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/internal/clientip"
 )
 
 // Whatever the bytes, decode takes them or refuses them with a 400, and what
@@ -72,7 +73,7 @@ func FuzzClientKey(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
-		require.Regexp(t, `^(unknown|[0-9.]{7,15}|[0-9a-f:]+/64)$`, clientKey(address))
+		require.Regexp(t, `^(unknown|[0-9.]{7,15}|[0-9a-f:]+/64)$`, clientip.Key(address))
 	})
 }
 
@@ -84,12 +85,12 @@ func FuzzForwardedFor(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	client := clientAddress([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+	client := clientip.Extractor([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
 	f.Fuzz(func(t *testing.T, header string) {
 		from := func(remote string, headers ...string) string {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 			r.RemoteAddr, r.Header["X-Forwarded-For"] = remote, headers
-			return clientKey(client(r))
+			return clientip.Key(client(r))
 		}
 		require.Regexp(t, `^([0-9.]{7,15}|[0-9a-f:]+/64)$`, from("10.0.0.1:80", header))
 		require.Equal(t, "192.0.2.7", from("10.0.0.1:80", header, "192.0.2.7"))

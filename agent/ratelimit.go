@@ -4,7 +4,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"math"
-	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/cyberviser/hancock/internal/clientip"
 )
 
 const (
@@ -67,7 +68,7 @@ func newLimits(perMinute int, trusted []netip.Prefix) *limits {
 
 // reload applies another limit, or other proxies, to what has been counted.
 func (l *limits) reload(perMinute int, trusted []netip.Prefix) {
-	l.rate.Store(&rate{perMinute: uint64(perMinute), client: clientAddress(trusted)}) // #nosec G115 -- validated
+	l.rate.Store(&rate{perMinute: uint64(perMinute), client: clientip.Extractor(trusted)}) // #nosec G115 -- validated
 }
 
 // close makes take fail.
@@ -91,7 +92,7 @@ type verdict struct {
 // take counts one request against its client. It fails after close.
 func (l *limits) take(r *http.Request) (verdict, error) {
 	rate := l.rate.Load()
-	v := verdict{client: clientKey(rate.client(r)), limit: rate.perMinute, ok: true}
+	v := verdict{client: clientip.Key(rate.client(r)), limit: rate.perMinute, ok: true}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -117,7 +118,7 @@ func (l *limits) take(r *http.Request) (verdict, error) {
 // of a client that is not there yet.
 func (l *limits) peek(r *http.Request) verdict {
 	rate := l.rate.Load()
-	v := verdict{client: clientKey(rate.client(r)), limit: rate.perMinute, ok: true}
+	v := verdict{client: clientip.Key(rate.client(r)), limit: rate.perMinute, ok: true}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || v.limit == 0 {
@@ -178,35 +179,4 @@ func (v verdict) setHeaders(h http.Header) {
 	if !v.ok {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(v.retry.Seconds()))))
 	}
-}
-
-// clientAddress finds the address a request comes from. X-Forwarded-For counts
-// only as far as trusted proxies have written it.
-func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
-	if len(trusted) == 0 {
-		return echo.ExtractIPDirect()
-	}
-	opts := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for _, p := range trusted {
-		p = p.Masked()
-		opts = append(opts, echo.TrustIPRange(&net.IPNet{
-			IP:   p.Addr().AsSlice(),
-			Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
-		}))
-	}
-	return echo.ExtractIPFromXFFHeader(opts...)
-}
-
-// clientKey is the address in one spelling. Of an IPv6 address it is the /64,
-// which is what one client is given as a rule.
-func clientKey(address string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return "unknown"
-	}
-	a = a.Unmap().WithZone("")
-	if a.Is4() {
-		return a.String()
-	}
-	return netip.PrefixFrom(a, 64).Masked().String()
 }

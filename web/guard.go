@@ -1,8 +1,6 @@
 package web
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"maps"
 	"net"
@@ -45,7 +43,7 @@ type settings struct {
 
 // newSettings returns the settings of valid options, and warns of those that the system does not allow.
 func (s *Server) newSettings(opts Options) *settings {
-	now := &settings{opts: opts, host: hostCheck(opts), key: authenticate(opts), sites: newSites(opts, s.documents), connections: bound(opts)}
+	now := &settings{opts: opts, host: hostCheck(opts), key: s.authenticate(opts), sites: newSites(opts, s.documents), connections: bound(opts)}
 	if now.connections < opts.MaxConnections {
 		s.log.Warn("web.max_connections is lowered: the process may not open enough files; raise their number (ulimit -n)",
 			"max_connections", opts.MaxConnections, "lowered_to", now.connections, "open_files_limit", descriptors())
@@ -101,46 +99,5 @@ func hostCheck(opts Options) check {
 				"host %q is not the name of this server: set web.external_url to the address that people use", host))
 		}
 		return nil
-	}
-}
-
-// authenticate asks for the API key where there is one. Probes, /health and,
-// by default, /metrics stay open. Clients of /v1 send the key as a bearer
-// token; a browser and Grafana may send it as the password of HTTP basic
-// authentication everywhere else.
-func authenticate(opts Options) check {
-	if opts.APIKey == "" {
-		return pass
-	}
-	open := map[string]bool{
-		"/livez": true, "/readyz": true, "/-/healthy": true, "/-/ready": true, "/health": true,
-		"/metrics": !opts.ProtectMetrics,
-	}
-	// Digests have one length, so that the comparison tells nothing of the key's.
-	want := sha256.Sum256([]byte(opts.APIKey))
-	matches := func(key string) bool {
-		got := sha256.Sum256([]byte(key))
-		return subtle.ConstantTimeCompare(got[:], want[:]) == 1
-	}
-	return func(c echo.Context) error {
-		r := c.Request()
-		// Without a route there is nothing to protect, and the answer is 404.
-		if open[r.URL.Path] || c.Path() == "" {
-			return nil
-		}
-		if scheme, token, ok := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " "); ok &&
-			strings.EqualFold(scheme, "bearer") && matches(token) {
-			return nil
-		}
-		if strings.HasPrefix(r.URL.Path, "/v1/") {
-			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="Hancock"`)
-			return echo.NewHTTPError(http.StatusUnauthorized, "unauthorized: send the API key as a bearer token")
-		}
-		if _, password, ok := r.BasicAuth(); ok && matches(password) {
-			return nil
-		}
-		c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Basic realm="Hancock", charset="UTF-8"`)
-		return echo.NewHTTPError(http.StatusUnauthorized,
-			"unauthorized: send the API key as a bearer token or as the password of basic authentication")
 	}
 }

@@ -52,6 +52,7 @@ type Server struct {
 	// documents are the routes that links of other sites may open.
 	documents map[string]bool
 	conns     *connections
+	failures  *authFailures
 	echo      *echo.Echo
 	http      *http.Server
 	log       *slog.Logger
@@ -92,6 +93,7 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	for _, path := range h.PagePaths {
 		s.documents[path] = true
 	}
+	s.failures = newAuthFailures(reg, log)
 	s.now.Store(s.newSettings(opts))
 	s.conns = newConnections(s.now.Load, reg)
 	s.closing, s.close = context.WithCancel(context.Background())

@@ -28,14 +28,14 @@ const (
 // imports says who may import whom of ours. Data flows one way: agent,
 // registry, tsdb, alerting, web, ui; what is not here imports nothing of ours.
 var imports = map[string][]string{
-	"agent":                       {"agent/llm", "agent/notify", "agent/requestlog"},
+	"agent":                       {"agent/llm", "agent/notify", "agent/requestlog", "internal/clientip"},
 	"alerting/alertmanager":       {"internal/amcompat"},
 	"alerting":                    {"internal/promqlbound"},
 	"alerting/backtest":           {"alerting/alertmanager", "alerting/outgoing", "internal/amcompat", "internal/promqlbound"},
 	"alerting/rulecheck":          {"internal/promqlbound"},
 	"tsdb":                        {"internal/promqlbound", "internal/redact"},
 	"cmd/hancock/internal/config": {"internal/amcompat"},
-	"web":                         {"ui"},
+	"web":                         {"internal/clientip", "ui"},
 	"cmd/hancock": {
 		"agent",
 		"agent/health",
