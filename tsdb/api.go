@@ -67,11 +67,12 @@ type API struct {
 // builtAPI is an API by certain options. Requests under way end on the one that they began with.
 type builtAPI struct {
 	opts APIOptions
-	// lookback is the one of the storage's settings that is built in.
-	lookback time.Duration
-	once     sync.Once
-	root     http.Handler
-	doc      openAPI
+	// These are the storage's settings that are built in.
+	lookback             time.Duration
+	samples, concurrency int
+	once                 sync.Once
+	root                 http.Handler
+	doc                  openAPI
 }
 
 // NewAPI returns the API over db. It costs nothing until its first use. Only one API of a DB can be used: it
@@ -103,7 +104,8 @@ func (a *API) Reload(o APIOptions) {
 	}
 	a.mtx.Lock()
 	defer a.mtx.Unlock()
-	next := &builtAPI{opts: o, lookback: db.now.Load().opts.QueryLookback}
+	stored := db.now.Load().opts
+	next := &builtAPI{opts: o, lookback: stored.QueryLookback, samples: stored.maxSamples(), concurrency: stored.concurrency()}
 	if before := a.current.Load(); before != nil && before.same(next) {
 		return
 	}
@@ -114,7 +116,8 @@ func (a *API) Reload(o APIOptions) {
 // same reports whether the other one would be built alike. What is asked while it answers is the same for all.
 func (b *builtAPI) same(other *builtAPI) bool {
 	x, y := b.opts, other.opts
-	return b.lookback == other.lookback && x.ExternalURL.String() == y.ExternalURL.String() && x.ListenAddress == y.ListenAddress &&
+	return b.lookback == other.lookback && b.samples == other.samples && b.concurrency == other.concurrency &&
+		x.ExternalURL.String() == y.ExternalURL.String() && x.ListenAddress == y.ListenAddress &&
 		maps.Equal(x.Flags, y.Flags) && x.Build == y.Build && x.MaxBodyBytes == y.MaxBodyBytes &&
 		x.EnableAdmin == y.EnableAdmin && x.EnableRemoteWrite == y.EnableRemoteWrite && x.EnableOTLP == y.EnableOTLP
 }
@@ -161,7 +164,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) handler(b *builtAPI) http.Handler {
 	b.once.Do(func() {
 		router, own := route.New(), prometheus.NewRegistry()
-		a.db.newV1(b.opts, a.notices, own).Register(router)
+		a.db.newV1(b, a.notices, own).Register(router)
 		a.mtx.Lock()
 		defer a.mtx.Unlock()
 		if a.current.Load() == b {

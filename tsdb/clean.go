@@ -27,8 +27,11 @@ func clean(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	return cleaner{w}
 }
 
-// Write cleans an answer of JSON, and refuses to write what it cannot clean.
+// Write cleans an answer of JSON, and refuses to write what it cannot clean. Other answers are errors without addresses.
 func (c cleaner) Write(b []byte) (int, error) {
+	if !strings.HasPrefix(c.Header().Get("Content-Type"), "application/json") {
+		return c.ResponseWriter.Write(b)
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	var answer any

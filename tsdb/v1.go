@@ -30,7 +30,8 @@ const (
 
 // newV1 makes Prometheus' API, whose own metrics go to reg. This is the only place that knows the arguments of its
 // constructor.
-func (db *DB) newV1(o APIOptions, notices *notifications.Notifications, reg prometheus.Registerer) *v1.API {
+func (db *DB) newV1(b *builtAPI, notices *notifications.Notifications, reg prometheus.Registerer) *v1.API {
+	o := b.opts
 	var appendable storage.Appendable
 	var appendableV2 storage.AppendableV2
 	if o.EnableRemoteWrite || o.EnableOTLP {
@@ -59,7 +60,7 @@ func (db *DB) newV1(o APIOptions, notices *notifications.Notifications, reg prom
 		false, 0, // No search API, and no cap on what it would return.
 		db.logger,
 		retriever(o.Rules),
-		db.now.Load().opts.maxSamples(), db.now.Load().opts.concurrency(), remoteReadFrameBytes,
+		b.samples, b.concurrency, remoteReadFrameBytes,
 		false,                            // Not an agent.
 		relabel.MustNewRegexp("").Regexp, // No origin but our own may read.
 		func() (v1.RuntimeInfo, error) { return db.runtimeInfo(o) },
@@ -71,7 +72,7 @@ func (db *DB) newV1(o APIOptions, notices *notifications.Notifications, reg prom
 		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType},
 		o.EnableOTLP, false, false, // OTLP deltas are refused.
 		false, // No zero samples at start timestamps.
-		db.now.Load().opts.QueryLookback,
+		b.lookback,
 		false, false, // No type and unit labels, no metadata in the write-ahead log.
 		nil,
 		db.features,
