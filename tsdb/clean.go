@@ -10,21 +10,19 @@ import (
 	"github.com/cyberviser/hancock/internal/redact"
 )
 
-// cleaned are the answers in which Prometheus shows addresses with all that is in them.
-var cleaned = map[string]bool{
-	"/status/config": true, "/alertmanagers": true, "/targets": true, "/targets/relabel_steps": true, "/scrape_pools": true,
-}
-
 // cleaner passes an answer on without secrets. Prometheus writes an answer of JSON at once.
 type cleaner struct{ http.ResponseWriter }
 
-// clean returns what an answer is written to. It asks the API not to compress it.
+// clean returns what an answer is written to: a cleaner where Prometheus shows addresses with all that is in them. It asks
+// the API not to compress such an answer.
 func clean(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-	if !cleaned[strings.TrimPrefix(r.URL.Path, apiPrefix)] {
+	switch strings.TrimPrefix(r.URL.Path, apiPrefix) {
+	case "/status/config", "/alertmanagers", "/targets", "/targets/relabel_steps", "/scrape_pools":
+		r.Header.Del("Accept-Encoding")
+		return cleaner{w}
+	default:
 		return w
 	}
-	r.Header.Del("Accept-Encoding")
-	return cleaner{w}
 }
 
 // Write cleans an answer of JSON, and refuses to write what it cannot clean. Other answers are errors without addresses.

@@ -205,7 +205,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	right := with{
-		"agent.ollama.model": "second-model", "agent.rate_limit": 5, "web.enable_admin_api": true, "storage.retention.time": "3d",
+		"agent.ollama.model": "second-model", "agent.rate_limit": 50000, "web.enable_admin_api": true, "storage.retention.time": "3d",
 		"prometheus.scrape_configs": []any{job("other"), job("more")}, "alerting.builtin_rules": false,
 	}
 	for name, value := range map[string]any{
