@@ -213,7 +213,7 @@ func TestSuggestions(t *testing.T) {
 		"chekc":                           "did you mean check?",
 		"healtcheck":                      "did you mean healthcheck?",
 		"alert tset":                      "did you mean test?",
-		"--web.listen-addres=127.0.0.1:0": "did you mean --web.listen-address?",
+		"--web.listn.address=127.0.0.1:0": "did you mean --web.listen-address?",
 		"--storage.retention-time=1d":     "did you mean --storage.retention.time?",
 		"ask --steam x":                   "did you mean --stream?",
 		"ask --mode=socc x":               "did you mean soc?",
