@@ -13,11 +13,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cyberviser/hancock/alerting"
+	"github.com/cyberviser/hancock/alerting/ruletemplate"
 	"github.com/cyberviser/hancock/internal/amcompat"
+	"github.com/cyberviser/hancock/internal/render"
 )
 
-// TestMain initializes the syntax of matchers before any test loads a configuration.
+// TestMain makes the test binary a template process if it was started as one, and initializes the syntax of matchers
+// before any test loads a configuration.
 func TestMain(m *testing.M) {
+	render.Child(ruletemplate.Kind())
 	amcompat.Init()
 	goleak.VerifyTestMain(m)
 }

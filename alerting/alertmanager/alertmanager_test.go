@@ -21,10 +21,13 @@ import (
 
 	"github.com/cyberviser/hancock/alerting/alertmanager"
 	"github.com/cyberviser/hancock/internal/amcompat"
+	"github.com/cyberviser/hancock/internal/render"
 )
 
-// TestMain initializes the syntax of matchers before any test loads a configuration.
+// TestMain makes the test binary a template process if it was started as one, and initializes the syntax of matchers
+// before any test loads a configuration.
 func TestMain(m *testing.M) {
+	render.Child(alertmanager.TemplateKind())
 	amcompat.Init()
 	goleak.VerifyTestMain(m)
 }

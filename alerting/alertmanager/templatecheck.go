@@ -1,6 +1,7 @@
 package alertmanager
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -8,7 +9,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	runtimemetrics "runtime/metrics"
 	"slices"
 	"strings"
 	tmpltext "text/template"
@@ -20,21 +20,8 @@ import (
 	"github.com/prometheus/alertmanager/notify"
 	"github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/common/model"
-)
 
-const (
-	// renderTimeout and maxRenderBytes bound a template that is checked. One
-	// that runs cannot be interrupted, so the check ends with it.
-	renderTimeout  = 5 * time.Second
-	maxRenderBytes = 256 << 20
-	renderTick     = 5 * time.Millisecond
-)
-
-var (
-	errEndlessTemplate = fmt.Errorf("does not end within %s and cannot be interrupted, so the templates after it were not checked: "+
-		"shorten its loops", renderTimeout)
-	errHugeTemplate = fmt.Errorf("needs more than %d MiB of memory and cannot be interrupted, so the templates after it were not checked: "+
-		"shorten its text", maxRenderBytes>>20)
+	"github.com/cyberviser/hancock/internal/render"
 )
 
 // TemplateFinding is a template of a receiver that fails, or a list of template
@@ -44,8 +31,10 @@ type TemplateFinding struct {
 	Integration string // slack_configs[0]
 	Field       string // as in the file
 	// Wrong is true when the template fails for every alert.
-	Wrong   bool
-	Message string // what is wrong and what to do
+	Wrong bool
+	// Exceeded is true when the template takes too much time, memory or space.
+	Exceeded bool
+	Message  string // what is wrong and what to do
 }
 
 // String returns the finding as one line: where, what and what to do.
@@ -57,25 +46,28 @@ func (f TemplateFinding) String() string {
 }
 
 // CheckTemplates renders each template of each receiver with a sample alert,
-// firing and resolved. It takes up to seconds if one of them does not end, and
-// that one goes on afterwards. A nil configuration has no templates.
-func CheckTemplates(c *config.Config, externalURL *url.URL) []TemplateFinding {
+// firing and resolved, in a child process for templates of TemplateKind.
+// Alertmanager's own templates need none. A nil configuration has no templates.
+func CheckTemplates(ctx context.Context, p *render.Process, c *config.Config, externalURL *url.URL) ([]TemplateFinding, error) {
 	if c == nil {
-		return nil
+		return nil, nil
 	}
 	k := &templateCheck{config: c, secrets: collectSecrets(c)}
 	var err error
 	if k.tmpl, k.set, err = newTemplate(c.Templates, externalURL); err != nil { // Check says it
-		return nil
+		return nil, nil
 	}
 	k.files()
-	k.each(func(p place) bool {
-		if k.static(p) {
-			return true
+	var places []place
+	k.each(func(p place) {
+		if !k.static(p) && (len(c.Templates) > 0 || p.text != p.fallback) {
+			places = append(places, p)
 		}
-		return k.dynamic(p)
 	})
-	return k.findings
+	if err := k.dynamic(ctx, p, places); err != nil {
+		return nil, fmt.Errorf("rendering templates: %w", err)
+	}
+	return k.findings, nil
 }
 
 // brokenTemplates returns the templates of a generation that fail for every
@@ -83,7 +75,7 @@ func CheckTemplates(c *config.Config, externalURL *url.URL) []TemplateFinding {
 func brokenTemplates(g *generation) []TemplateFinding {
 	k := &templateCheck{config: g.config, tmpl: g.template, set: g.texts, secrets: g.secrets}
 	k.files()
-	k.each(func(p place) bool { k.static(p); return true })
+	k.each(func(p place) { k.static(p) })
 	return k.findings
 }
 
@@ -100,9 +92,10 @@ type place struct {
 	field
 	receiver, integration string
 	resolved              bool // resolved alerts are sent, too
+	fallback              string
 }
 
-func (k *templateCheck) each(do func(place) bool) {
+func (k *templateCheck) each(do func(place)) {
 	for _, r := range k.config.Receivers {
 		v := reflect.ValueOf(r)
 		for i := range v.NumField() {
@@ -110,7 +103,7 @@ func (k *templateCheck) each(do func(place) bool) {
 			for n := 0; ok && n < v.Field(i).Len(); n++ {
 				c := v.Field(i).Index(n)
 				sender, _ := reflect.TypeAssert[notify.ResolvedSender](c)
-				fields := fieldsOf(kind, c)
+				fields, defaults := fieldsOf(kind, c), defaultsOf(kind, c)
 				for _, f := range fields {
 					// Alertmanager copies addresses to the header of a mail.
 					if kind == "email" && slices.ContainsFunc(fields, func(a field) bool {
@@ -118,9 +111,8 @@ func (k *templateCheck) each(do func(place) bool) {
 					}) {
 						continue
 					}
-					p := place{f, r.Name, fmt.Sprintf("%s_configs[%d]", kind, n), sender != nil && sender.SendResolved()}
-					if strings.Contains(f.text, "{{") && !do(p) {
-						return
+					if strings.Contains(f.text, "{{") {
+						do(place{f, r.Name, fmt.Sprintf("%s_configs[%d]", kind, n), sender != nil && sender.SendResolved(), defaults[f.path]})
 					}
 				}
 			}
@@ -132,7 +124,9 @@ func (k *templateCheck) report(p place, wrong bool, message string) {
 	if p.secret {
 		message = "the template fails; its text is a secret: correct the template"
 	}
-	k.findings = append(k.findings, TemplateFinding{p.receiver, p.integration, p.path, wrong, k.secrets.scrub(message)})
+	k.findings = append(k.findings, TemplateFinding{
+		Receiver: p.receiver, Integration: p.integration, Field: p.path, Wrong: wrong, Message: k.secrets.scrub(message),
+	})
 }
 
 // files reports the patterns of template files that match none.
@@ -204,72 +198,57 @@ func undefined(t *tmpltext.Template, n parse.Node, caller string, seen map[strin
 	return missing
 }
 
-// dynamic renders a template with samples and reports what fails. It returns
-// false when the template does not end.
-func (k *templateCheck) dynamic(p place) bool {
-	samples := k.samples(p)
-	for _, s := range samples {
-		err := bounded(func() error {
-			r := rendering{field: p.field, tmpl: k.tmpl, source: p.text}
-			_, err := r.render(s.data)
-			return err
-		})
-		switch {
-		case err == nil, dependsRE.MatchString(err.Error()):
-			continue
-		case errors.Is(err, errEndlessTemplate), errors.Is(err, errHugeTemplate):
-			k.report(p, true, err.Error())
-			return false
-		default:
-			message := explainFailure(err.Error())
-			if s.of != "" {
-				message = s.of + ": " + message
+// dynamic renders templates with samples and reports the first failure of each.
+func (k *templateCheck) dynamic(ctx context.Context, p *render.Process, places []place) error {
+	type try struct {
+		place int
+		of    string
+	}
+	var tries []try
+	var jobs []render.Job
+	for i, at := range places {
+		for _, s := range k.samples(at) {
+			t, err := newTemplateJob(k.config.Templates, k.tmpl.ExternalURL, at.field, s.data)
+			if err != nil {
+				return err
 			}
-			k.report(p, false, message)
-			return true
+			tries, jobs = append(tries, try{i, s.of}), append(jobs, t)
 		}
 	}
-	return true
+	failed := map[int]bool{}
+	for len(jobs) > 0 {
+		results, err := p.Render(ctx, jobs, nil)
+		for i, r := range results {
+			t := tries[i]
+			if r.Err == "" || failed[t.place] || dependsRE.MatchString(r.Err) {
+				continue
+			}
+			failed[t.place] = true
+			message := explainFailure(r.Err)
+			if t.of != "" {
+				message = t.of + ": " + message
+			}
+			k.report(places[t.place], false, message)
+		}
+		exceeded, ok := errors.AsType[*render.BoundError](err)
+		if !ok {
+			return err
+		}
+		at := tries[exceeded.Job].place
+		k.report(places[at], true, exceeded.Bound)
+		k.findings[len(k.findings)-1].Exceeded = true
+		next := exceeded.Job + 1
+		for next < len(tries) && tries[next].place == at {
+			next++
+		}
+		tries, jobs = tries[next:], jobs[next:]
+	}
+	return nil
 }
 
 // dependsRE matches failures of functions for which the value of a label or an
 // annotation must have a form that the sample's cannot have.
 var dependsRE = regexp.MustCompile(`error calling (mustToDate|tz|base64decode|urlUnescape|slice):`)
-
-// bounded runs a template until it ends or takes too much.
-func bounded(render func() error) error {
-	before := heapBytes()
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				done <- fmt.Errorf("the template panicked: %v", p)
-			}
-		}()
-		done <- render()
-	}()
-	deadline, tick := time.NewTimer(renderTimeout), time.NewTicker(renderTick)
-	defer deadline.Stop()
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-deadline.C:
-			return errEndlessTemplate
-		case <-tick.C:
-			if heapBytes() > before+maxRenderBytes {
-				return errHugeTemplate
-			}
-		}
-	}
-}
-
-func heapBytes() uint64 {
-	s := []runtimemetrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	runtimemetrics.Read(s)
-	return s[0].Value.Uint64()
-}
 
 // sample is notification data to try a template with.
 type sample struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cyberviser/hancock/alerting/alertmanager"
+	"github.com/cyberviser/hancock/internal/render"
 )
 
 // checked is what the check finds in the template of a setting.
@@ -28,7 +29,17 @@ func checked(t *testing.T, integrations, files string) []alertmanager.TemplateFi
 	))
 	require.NoError(t, err)
 	require.NoError(t, alertmanager.Check(c), "it starts all the same")
-	return alertmanager.CheckTemplates(c, &url.URL{Scheme: "http", Host: "hancock.example:5000"})
+	return findings(t, c)
+}
+
+// findings is what the check finds.
+func findings(t *testing.T, c *config.Config) []alertmanager.TemplateFinding {
+	t.Helper()
+	p := render.New(render.Options{}, alertmanager.TemplateKind())
+	defer p.Close()
+	found, err := alertmanager.CheckTemplates(t.Context(), p, c, &url.URL{Scheme: "http", Host: "hancock.example:5000"})
+	require.NoError(t, err)
+	return found
 }
 
 func TestCheckTemplates(t *testing.T) {
@@ -53,7 +64,7 @@ func TestCheckTemplates(t *testing.T) {
 		"unknown field, in a file":    {`{{ template "ours" . }}`, `{{ define "ours" }}{{ .Nope }}{{ end }}`, false, `{{ .Nope }} in template "ours"`},
 		"index out of range":          {`{{ (index .Alerts 3).Status }}`, "", false, "index out of range"},
 		"fails for a resolved alert":  {`{{ (index .Alerts.Firing 0).Status }}`, "", false, "with a resolved alert: "},
-		"endless recursion":           {`{{ template "ours" . }}`, `{{ define "ours" }}{{ template "ours" . }}{{ end }}`, false, "maximum template depth"},
+		"endless recursion":           {`{{ template "ours" . }}`, `{{ define "ours" }}{{ template "ours" . }}{{ end }}`, true, "calls itself too deeply"},
 		"wrong argument":              {`{{ toUpper 1 }}`, "", false, "expected string"},
 		"wrong expression":            {`{{ match "(" .Status }}`, "", false, "error parsing regexp"},
 
@@ -151,11 +162,31 @@ func TestCheckTemplatesFiles(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load("templates: [/nowhere/*.tmpl, /nowhere/one.tmpl]\nroute: {receiver: it}\nreceivers: [{name: it}]")
 	require.NoError(t, err)
-	found := alertmanager.CheckTemplates(c, &url.URL{})
+	found := findings(t, c)
 	require.Len(t, found, 2)
 	require.Equal(t, "templates[1]: no files match /nowhere/one.tmpl: correct the path", found[1].String())
 	require.False(t, found[1].Wrong)
-	require.Empty(t, alertmanager.CheckTemplates(nil, &url.URL{}))
+	require.Empty(t, findings(t, nil))
+}
+
+// Templates of the user need a process, Alertmanager's own do not.
+func TestCheckTemplatesStartsNoNeedlessProcess(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"slack_configs: [{api_url: 'http://x'}]":                                                    false,
+		"slack_configs: [{api_url: 'http://x', text: plain}]":                                       false,
+		"slack_configs: [{api_url: 'http://x', title: '{{ template \"slack.default.title\" . }}'}]": false,
+		"slack_configs: [{api_url: 'http://x', title: '{{ .Status }}'}]":                            true,
+	} {
+		c, err := config.Load("route: {receiver: it}\nreceivers:\n- name: it\n  " + text)
+		require.NoError(t, err)
+		p := render.New(render.Options{}, alertmanager.TemplateKind())
+		found, err := alertmanager.CheckTemplates(t.Context(), p, c, &url.URL{})
+		require.NoError(t, err)
+		require.Empty(t, found)
+		require.Equal(t, want, p.Started(), text)
+		p.Close()
+	}
 }
 
 // What was accepted before still starts and reloads; the log says what is wrong.

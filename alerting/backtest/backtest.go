@@ -18,7 +18,9 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/cyberviser/hancock/alerting/outgoing"
+	"github.com/cyberviser/hancock/alerting/ruletemplate"
 	"github.com/cyberviser/hancock/internal/amcompat"
+	"github.com/cyberviser/hancock/internal/render"
 )
 
 // Storage is what a backtest reads.
@@ -61,6 +63,9 @@ type Request struct {
 	ExternalURL *url.URL
 	// Routing is the Alertmanager's configuration. nil leaves the messages out of the report.
 	Routing *config.Config
+	// Untrusted expands the templates of the rules in a child process with limits. One that exceeds them is a
+	// *RequestError that names the rule and the template.
+	Untrusted bool
 	// MaxDetails is how many alerts, and how many messages, are in the report one by one; 1000 if it is zero.
 	MaxDetails int
 }
@@ -157,6 +162,10 @@ func Run(ctx context.Context, s Storage, r Request, progress func(Progress)) (_ 
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r.Untrusted {
+		x.process = render.New(render.Options{MaxTotal: maxTemplateTime}, ruletemplate.Kind())
+		defer x.process.Close()
 	}
 	begun := time.Now()
 	if err := x.noteDowntime(ctx); err != nil {

@@ -218,7 +218,7 @@ func BenchmarkFifteenDays(b *testing.B) {
 		begun := cpu(b)
 		report, err := backtest.Run(b.Context(), backtest.Storage{Queryable: db, Engine: newEngine(), Oldest: backtest.StartTime(db)}, backtest.Request{
 			Files: []backtest.File{{Name: "builtin:rules.yml", Text: string(text)}},
-			From:  t0().Add(-15 * 24 * time.Hour), To: t0(), Routing: cfg,
+			From:  t0().Add(-15 * 24 * time.Hour), To: t0(), Routing: cfg, Untrusted: true,
 		}, nil)
 		require.NoError(b, err)
 		require.Positive(b, report.AlertsTotal)

@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -67,4 +71,87 @@ func TestLongTexts(t *testing.T) {
 	text, err := json.Marshal(report)
 	require.NoError(t, err)
 	require.Less(t, len(text), 20<<20)
+}
+
+// doubling is a template that holds a string of ten bytes, doubled n times.
+func doubling(n int) string {
+	return `{{ $s := "xxxxxxxxxx" }}` + strings.Repeat(`{{ $s = printf "%s%s" $s $s }}`, n)
+}
+
+// Templates of a request that take too much end their process, and the answer names the rule, the field and the bound.
+// The rest goes on.
+func TestTemplatesOfRequestsAreBounded(t *testing.T) {
+	server := serve(t, &backtest.Handler{})
+	const time5, memory = "does not end within 5s", "needs more than 64 MiB of memory"
+	nested := func(depth int, inner string) string {
+		return strings.Repeat("{{ range 10 }}", depth) + inner + strings.Repeat("{{ end }}", depth)
+	}
+	for _, tt := range []struct{ name, template, says string }{
+		{"doubled 31 times", doubling(31), memory},
+		{"doubled and shown", doubling(14) + "{{ $s }}", "has 163840 bytes, more than the limit of 65536"},
+		{"counts", "{{ range 1000000000000 }}{{ end }}", time5},
+		{"counts and writes", "{{ range 1000000000000 }}{{ $value }}{{ end }}", memory},
+		{"loops in loops", nested(20, ""), time5},
+		{"calls itself", `{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}`, "calls itself too deeply"},
+		{"calls itself twice", `{{ define "a" }}{{ template "a" . }}{{ template "a" . }}{{ end }}{{ template "a" . }}`, "calls itself too deeply"},
+		{"replaces", `{{ $s := reReplaceAll "x" "xxxxxxxxxxxxxxxxxxxx" "xxxxxxxxxx" }}` +
+			strings.Repeat(`{{ $s = reReplaceAll "x" "xxxxxxxxxxxxxxxxxxxx" $s }}`, 10), memory},
+		{"pads", `{{ printf "` + strings.Repeat("%1000000d", 500) + `" ` + strings.Repeat("1 ", 500) + "}}", memory},
+		{"escapes", strings.ReplaceAll(doubling(18), "x", "<") + strings.Repeat("{{ $s = js $s }}", 10), memory},
+		{"asks", nested(3, `{{ query "up" }}`), "asks more than 100 queries"},
+	} {
+		for _, field := range []string{"annotations", "labels"} {
+			t.Run(tt.name+" in "+field, func(t *testing.T) {
+				rules := fmt.Sprintf("groups: [{name: hosts, rules: [{alert: Down, expr: up, %s: {harmless: '{{ $value }}', text: '%s'}}]}]", field, tt.template)
+				res := ask(t.Context(), t, server, "", question(rules))
+				answer, err := io.ReadAll(res.Body)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusUnprocessableEntity, res.StatusCode, "%.400s", answer)
+				require.Contains(t, string(answer), tt.says)
+				require.Contains(t, string(answer), `rules: group \"hosts\", rule \"Down\": `+field+".text: ")
+			})
+		}
+	}
+	res := ask(t.Context(), t, server, "", question(downRule))
+	require.Equal(t, http.StatusOK, res.StatusCode)
+}
+
+// A client that disconnects ends the process of its templates.
+func TestTemplateProcessEndsWithItsClient(t *testing.T) {
+	server := serve(t, &backtest.Handler{})
+	before := children(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+backtest.Path, strings.NewReader(
+			question(`groups: [{name: a, rules: [{alert: A, expr: up, annotations: {x: '{{ range 1000000000000 }}{{ end }}'}}]}]`)))
+		if err == nil {
+			var res *http.Response
+			if res, err = server.Client().Do(req); err == nil {
+				_ = res.Body.Close()
+			}
+		}
+		gone <- err
+	}()
+	require.Eventually(t, func() bool { return children(t) > before }, time.Minute, time.Millisecond)
+	cancel()
+	<-gone // The template may have reached its limit first.
+	require.Eventually(t, func() bool { return children(t) == before }, time.Minute, 10*time.Millisecond)
+}
+
+// children is the number of processes that this one has started.
+func children(t *testing.T) int {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	require.NoError(t, err)
+	if len(tasks) == 0 {
+		t.Skip("there is no /proc here")
+	}
+	n := 0
+	for _, path := range tasks {
+		if list, err := os.ReadFile(path); err == nil { // the thread may have ended
+			n += len(strings.Fields(string(list)))
+		}
+	}
+	return n
 }

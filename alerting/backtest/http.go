@@ -110,6 +110,7 @@ func (h *Handler) read(c echo.Context) (Request, error) {
 	}
 	if b.Rules != nil {
 		req.Files = []File{{Name: cmp.Or(b.File, "rules"), Text: *b.Rules}}
+		req.Untrusted = true
 	}
 	return req, nil
 }

@@ -212,14 +212,7 @@ func machines() history {
 
 func TestAsTheManagerEvaluates(t *testing.T) {
 	const d = 190 * time.Minute
-	for _, tt := range []struct {
-		name   string
-		rules  string
-		modes  string
-		offset time.Duration
-		gaps   map[string]time.Duration
-		ignore string // Alerts whose series are those of others, too.
-	}{
+	for _, tt := range []agreement{
 		{name: "for and keep_firing_for", modes: "range range range", rules: `
 groups:
   - name: a
@@ -373,39 +366,57 @@ groups:
 		t.Run(tt.name, func(t *testing.T) {
 			db := openDB(t)
 			failed, sent := live(t, db, tt.rules, machines().samples(t, d), d)
-			// What the manager stored is in the history that is replayed, and must not be seen.
-			report, err := backtest.Run(t.Context(), backtest.Storage{Queryable: db, Engine: newEngine(), Oldest: backtest.StartTime(db)},
-				backtest.Request{
-					Files: []backtest.File{{Name: ruleFile, Text: tt.rules}}, From: t0(), To: t0().Add(d),
-					ExternalLabels: labels.FromStrings("region", "eu"),
-				}, nil)
-			require.NoError(t, err)
-			var modes []string
-			got := map[string]int64{}
-			intervals := map[string]time.Duration{}
-			for _, r := range report.Rules {
-				modes = append(modes, r.Mode)
-				if r.Errors > 0 {
-					got[r.Name] += r.Errors
-				}
-				if strings.Contains(tt.rules, "interval: 1m") {
-					intervals[r.Name] = time.Minute
-				}
+			for _, untrusted := range []bool{false, true} { // templates in this process, and in a child
+				// What the manager stored is in the history that is replayed, and must not be seen.
+				report, err := backtest.Run(t.Context(), backtest.Storage{Queryable: db, Engine: newEngine(), Oldest: backtest.StartTime(db)},
+					backtest.Request{
+						Files: []backtest.File{{Name: ruleFile, Text: tt.rules}}, From: t0(), To: t0().Add(d),
+						ExternalLabels: labels.FromStrings("region", "eu"), Untrusted: untrusted,
+					}, nil)
+				require.NoError(t, err)
+				compare(t, tt, d, db, report, failed, sent)
 			}
-			require.Equal(t, failed, got, "errors")
-			ignored := func(c course) bool { return tt.ignore != "" && strings.Contains(c.Labels, tt.ignore) }
-			want := slices.DeleteFunc(stored(t, db, t0().Add(d-tt.offset), intervals, tt.gaps), func(c course) bool { return strings.Contains(c.Labels, "Foreign\"") })
-			want = slices.DeleteFunc(want, ignored)
-			require.NotEmpty(t, want)
-			require.Equal(t, lines(want), lines(slices.DeleteFunc(replayed(report, tt.offset), ignored)))
-			for _, a := range report.Alerts {
-				if a.FiredAt != nil {
-					require.Equal(t, annotationsOf(sent, a), a.Annotations)
-				}
-			}
-			require.Equal(t, tt.modes, strings.Join(modes, " "))
 		})
 	}
+}
+
+// agreement is a case of the comparison with Prometheus' manager.
+type agreement struct {
+	name   string
+	rules  string
+	modes  string
+	offset time.Duration
+	gaps   map[string]time.Duration
+	ignore string // Alerts whose series are those of others, too.
+}
+
+// compare holds a report to what the manager did.
+func compare(t *testing.T, tt agreement, d time.Duration, db *promtsdb.DB, report *backtest.Report, failed map[string]int64, sent []sent) {
+	t.Helper()
+	var modes []string
+	got := map[string]int64{}
+	intervals := map[string]time.Duration{}
+	for _, r := range report.Rules {
+		modes = append(modes, r.Mode)
+		if r.Errors > 0 {
+			got[r.Name] += r.Errors
+		}
+		if strings.Contains(tt.rules, "interval: 1m") {
+			intervals[r.Name] = time.Minute
+		}
+	}
+	require.Equal(t, failed, got, "errors")
+	ignored := func(c course) bool { return tt.ignore != "" && strings.Contains(c.Labels, tt.ignore) }
+	want := slices.DeleteFunc(stored(t, db, t0().Add(d-tt.offset), intervals, tt.gaps), func(c course) bool { return strings.Contains(c.Labels, "Foreign\"") })
+	want = slices.DeleteFunc(want, ignored)
+	require.NotEmpty(t, want)
+	require.Equal(t, lines(want), lines(slices.DeleteFunc(replayed(report, tt.offset), ignored)))
+	for _, a := range report.Alerts {
+		if a.FiredAt != nil {
+			require.Equal(t, annotationsOf(sent, a), a.Annotations)
+		}
+	}
+	require.Equal(t, tt.modes, strings.Join(modes, " "))
 }
 
 // lines are courses for people to compare.

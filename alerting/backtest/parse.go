@@ -106,30 +106,15 @@ func newGroup(file string, parsed *rulefmt.RuleGroup, r Request, p parser.Parser
 			g.rules = append(g.rules, out)
 			continue
 		}
-		newAlert := func(set, annotations labels.Labels) *rules.AlertingRule {
-			return rules.NewAlertingRule(pr.Alert, expr, time.Duration(pr.For), time.Duration(pr.KeepFiringFor), set, annotations,
-				r.ExternalLabels, r.ExternalURL.String(), true, logger)
-		}
 		// Nearly all the time of an evaluation goes into templates. What becomes of an alert does not depend on its
-		// annotations, so they are rendered only when somebody will read them; and a label without a template is what it
-		// is, so it may as well be on what the query finds.
-		out.render = func() *rules.AlertingRule { return newAlert(out.labels, out.annotations) }
-		set := out.labels
-		if out.literal = !templated(set); out.literal {
-			set = labels.EmptyLabels()
-		}
-		out.alert = newAlert(set, labels.EmptyLabels())
+		// annotations, so they are expanded only for alerts that are listed; and labels are put on what the query finds.
+		out.alert = rules.NewAlertingRule(pr.Alert, expr, time.Duration(pr.For), time.Duration(pr.KeepFiringFor), labels.EmptyLabels(),
+			labels.EmptyLabels(), r.ExternalLabels, r.ExternalURL.String(), true, logger)
+		out.labels.Range(func(l labels.Label) { out.templated = out.templated || isTemplate(l.Value) })
 		out.impl = out.alert
 		g.rules = append(g.rules, out)
 	}
 	return g, nil
-}
-
-// templated tells whether a value of the labels is a template.
-func templated(set labels.Labels) bool {
-	found := false
-	set.Range(func(l labels.Label) { found = found || strings.Contains(l.Value, "{{") })
-	return found
 }
 
 // placeRE takes the place off the front of what the parsers say: "yaml: line 3: ", "line 3: ", "3:5: ", "3:5: 4:1: ".

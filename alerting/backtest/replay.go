@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
+
+	"github.com/cyberviser/hancock/internal/render"
 )
 
 const (
@@ -38,6 +40,8 @@ type run struct {
 	sent     []sending
 	metrics  *rules.Metrics // Of all groups; nobody looks at them.
 	report   *Report
+	process  *render.Process // Expands templates from a request; nil for those of the configuration.
+	failed   error           // Of templates: it ends the replay.
 	ctx      context.Context // Of replay; rules.Group does not hand it to the sender.
 
 	firedRoom, waitedRoom room // Alerts that fired, and that never did.
@@ -230,57 +234,107 @@ func (x *run) singly(r *rule, first time.Time, n int) error {
 	return nil
 }
 
-// place is a point of a matrix.
-type place struct{ series, point int32 }
-
 // serve evaluates a rule n times with the results of a range query. Times at which nothing is found and nothing is left
 // over from before are passed by: an evaluation would change nothing.
 func (x *run) serve(r *rule, m promql.Matrix, first time.Time, n int) error {
-	defer func() { r.served, r.vector = false, nil }()
-	start, step := milliseconds(first.Add(-r.group.offset)), r.group.interval.Milliseconds()
-	ends, places := byStep(m, start, step, n)
+	defer func() { r.served, r.vector, r.labelled = false, nil, nil }()
+	p := points{matrix: m, start: milliseconds(first.Add(-r.group.offset)), step: r.group.interval.Milliseconds()}
+	p.sort(n)
+	at := func(i int) time.Time { return first.Add(time.Duration(i) * r.group.interval) }
+	ready := map[int]promql.Vector{} // Vectors with labels, by step.
 	for i := range n {
-		from := 0
-		if i > 0 {
-			from = ends[i-1]
-		}
-		if ends[i] == from && r.quiet {
+		if p.count(i) == 0 && r.quiet {
 			x.done++
 			if x.done%checkSteps == 0 {
 				if err := x.stopped(); err != nil {
 					return err
 				}
-				x.tell(r, first.Add(time.Duration(i)*r.group.interval))
+				x.tell(r, at(i))
 			}
 			continue
 		}
-		t := start + int64(i)*step
-		// The rule may keep the vector, so it is a new one.
-		r.vector = make(promql.Vector, 0, ends[i]-from)
-		for _, p := range places[from:ends[i]] {
-			s := promql.Sample{T: t, Metric: m[p.series].Metric, DropName: m[p.series].DropName}
-			if f := m[p.series].Floats; int(p.point) < len(f) {
-				s.F = f[p.point].F
-			} else {
-				s.H = m[p.series].Histograms[int(p.point)-len(f)].H
+		if _, ok := ready[i]; r.templated && !ok {
+			if err := x.labelAhead(r, p, i, n, at, ready); err != nil {
+				return err
 			}
-			r.vector = append(r.vector, s)
 		}
-		r.served = true
-		if err := x.evaluate(r, first.Add(time.Duration(i)*r.group.interval)); err != nil {
+		// The rule may keep the vector, so it is a new one.
+		r.vector, r.labelled, r.served = p.vector(i), ready[i], true
+		delete(ready, i)
+		if err := x.evaluate(r, at(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// byStep sorts the points of a matrix by time, without changing the order of the series: those of step i are at
+// labelAhead puts the labels of a rule on what it finds at step i, and at as many after it as are expanded at once.
+func (x *run) labelAhead(r *rule, p points, i, n int, at func(int) time.Time, ready map[int]promql.Vector) error {
+	var steps []*step
+	var labelled []promql.Vector
+	from := i
+	for count := 0; i < n && (i == from || count+p.count(i) <= expandAtOnce); i++ {
+		count += p.count(i)
+		steps = append(steps, &step{at: at(i), vector: p.vector(i)})
+	}
+	labelled = make([]promql.Vector, len(steps))
+	for j, s := range steps {
+		s.labelled = &labelled[j]
+	}
+	if err := x.label(r, steps); err != nil {
+		return err
+	}
+	for j, v := range labelled {
+		ready[from+j] = v
+	}
+	return nil
+}
+
+// points are those of a matrix by time, with the order of the series unchanged: those of step i are at
 // places[ends[i-1]:ends[i]].
-func byStep(m promql.Matrix, start, step int64, n int) (ends []int, places []place) {
-	ends = make([]int, n)
+type points struct {
+	matrix      promql.Matrix
+	start, step int64 // Milliseconds.
+	ends        []int
+	places      []place
+}
+
+// place is a point of a matrix.
+type place struct{ series, point int32 }
+
+// of are the points of step i.
+func (p points) of(i int) []place {
+	from := 0
+	if i > 0 {
+		from = p.ends[i-1]
+	}
+	return p.places[from:p.ends[i]]
+}
+
+func (p points) count(i int) int { return len(p.of(i)) }
+
+// vector is a new one with the points of step i.
+func (p points) vector(i int) promql.Vector {
+	v := make(promql.Vector, 0, p.count(i))
+	for _, at := range p.of(i) {
+		series := p.matrix[at.series]
+		s := promql.Sample{T: p.start + int64(i)*p.step, Metric: series.Metric, DropName: series.DropName}
+		if f := series.Floats; int(at.point) < len(f) {
+			s.F = f[at.point].F
+		} else {
+			s.H = series.Histograms[int(at.point)-len(f)].H
+		}
+		v = append(v, s)
+	}
+	return v
+}
+
+// sort sorts the points into n steps.
+func (p *points) sort(n int) {
+	p.ends = make([]int, n)
 	total := 0
-	count := func(t int64) { ends[(t-start)/step]++; total++ }
-	for _, s := range m {
+	count := func(t int64) { p.ends[(t-p.start)/p.step]++; total++ }
+	for _, s := range p.matrix {
 		for i := range s.Floats {
 			count(s.Floats[i].T)
 		}
@@ -289,17 +343,17 @@ func byStep(m promql.Matrix, start, step int64, n int) (ends []int, places []pla
 		}
 	}
 	sum := 0
-	for i, c := range ends {
-		ends[i] = sum // For now where the step begins.
+	for i, c := range p.ends {
+		p.ends[i] = sum // For now where the step begins.
 		sum += c
 	}
-	places = make([]place, total)
-	put := func(t int64, p place) {
-		i := (t - start) / step
-		places[ends[i]] = p
-		ends[i]++
+	p.places = make([]place, total)
+	put := func(t int64, at place) {
+		i := (t - p.start) / p.step
+		p.places[p.ends[i]] = at
+		p.ends[i]++
 	}
-	for i, s := range m {
+	for i, s := range p.matrix {
 		for j := range s.Floats {
 			put(s.Floats[j].T, place{int32(i), int32(j)})
 		}
@@ -307,7 +361,6 @@ func byStep(m promql.Matrix, start, step int64, n int) (ends []int, places []pla
 			put(s.Histograms[j].T, place{int32(i), int32(len(s.Floats) + j)})
 		}
 	}
-	return ends, places
 }
 
 // evaluate lets Prometheus' group evaluate the rule, and looks what became of it.
@@ -322,11 +375,14 @@ func (x *run) evaluate(r *rule, at time.Time) error {
 	if err := x.stopped(); err != nil {
 		return err // And not an error of the rule.
 	}
+	if x.failed != nil {
+		return x.failed
+	}
 	err := r.impl.LastError()
 	r.quiet = err == nil && r.served && found == 0 && (r.alert == nil || r.alert.ActiveAlertsCount() == 0)
 	r.watch.look(at, err)
 	x.tell(r, at)
-	return nil
+	return x.failed
 }
 
 // tell tells the progress, not too often.

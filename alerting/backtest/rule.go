@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -22,12 +21,11 @@ type rule struct {
 	text  string
 	read  bool // Somebody reads the results.
 	impl  rules.Rule
-	alert *rules.AlertingRule // nil for a recording rule. Without annotations, and without labels if they are literal.
+	alert *rules.AlertingRule // nil for a recording rule. Without labels and annotations, which are added here.
 	one   *rules.Group
 
 	labels, annotations labels.Labels
-	literal             bool                       // No label is a template.
-	render              func() *rules.AlertingRule // The rule as it is written, without any alerts.
+	templated           bool // A label is a template.
 
 	maxSteps  int  // How many are asked for at once, which adapt finds out,
 	mostSteps int  // and which is never more.
@@ -37,8 +35,8 @@ type rule struct {
 	now    time.Time
 	served bool          // vector is what the expression gives;
 	vector promql.Vector // otherwise the engine is asked for it.
-
-	rendering bool // See annotated.
+	// labelled is vector with the labels of the rule; nil until they are known.
+	labelled promql.Vector
 
 	watch  watch
 	report RuleReport
@@ -83,76 +81,31 @@ func (r *rule) arm(x *run) {
 	r.watch = newWatch(x, r)
 }
 
-// query is what the rule's evaluation asks: for its expression, and whatever its templates want.
+// query returns what the expression of the rule gives, with the labels of the rule. Its templates ask elsewhere.
 func (r *rule) query(x *run) rules.QueryFunc {
 	return func(ctx context.Context, q string, t time.Time) (promql.Vector, error) {
 		if err := x.stopped(); err != nil {
-			return nil, err // Which ends a template that asks without end, too.
-		}
-		if !r.asksItself(q, t) {
-			return x.instant(ctx, r.now, q, t)
+			return nil, err
 		}
 		if !r.served {
 			var err error
+			r.labelled = nil
 			if r.vector, err = x.instant(ctx, r.now, q, t); err != nil {
 				return nil, err
 			}
 		}
-		return r.labelled(r.vector), nil
+		if r.labelled == nil {
+			if err := x.label(r, []*step{{at: r.now, vector: r.vector, labelled: &r.labelled}}); err != nil {
+				return nil, err
+			}
+		}
+		return r.labelled, nil
 	}
-}
-
-func (r *rule) asksItself(q string, t time.Time) bool {
-	return q == r.text && milliseconds(t) == milliseconds(r.now.Add(-r.group.offset))
 }
 
 // instant asks the engine. What is stored after now is not seen: the manager did not have it yet.
 func (x *run) instant(ctx context.Context, now time.Time, q string, t time.Time) (promql.Vector, error) {
 	return rules.EngineQueryFunc(x.engine, until{x.store, milliseconds(now)})(ctx, q, t)
-}
-
-// labelled puts the labels of an alerting rule on what was found, if the rule does not do so itself.
-func (r *rule) labelled(v promql.Vector) promql.Vector {
-	if r.alert == nil || !r.literal || r.labels.IsEmpty() {
-		return v
-	}
-	out := make(promql.Vector, len(v))
-	for i, s := range v {
-		b := labels.NewBuilder(s.Metric)
-		r.labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
-		s.Metric = b.Labels()
-		out[i] = s
-	}
-	return out
-}
-
-// annotated renders the annotations of the alerts of now, as the rule as it is written does, by labels. With literal
-// labels it does so only for those that are wanted.
-func (r *rule) annotated(x *run, wanted map[string]bool) map[string]labels.Labels {
-	found := r.vector
-	if r.literal {
-		found = nil
-		for i, s := range r.labelled(r.vector) {
-			b := labels.NewBuilder(s.Metric).Del(model.MetricNameLabel).Set(model.AlertNameLabel, r.impl.Name())
-			if wanted[b.Labels().String()] {
-				found = append(found, r.vector[i])
-			}
-		}
-	}
-	whole := r.render()
-	_, err := whole.Eval(x.ctx, r.group.offset, r.now, func(ctx context.Context, q string, t time.Time) (promql.Vector, error) {
-		if r.asksItself(q, t) && !r.rendering {
-			r.rendering = true // From now on it is a template that asks.
-			return found, nil
-		}
-		return x.instant(ctx, r.now, q, t)
-	}, x.request.ExternalURL, 0)
-	r.rendering = false
-	out := map[string]labels.Labels{}
-	if err == nil { // The context ended, see evaluate.
-		whole.ForEachActiveAlert(func(a *rules.Alert) { out[a.Labels.String()] = a.Annotations })
-	}
-	return out
 }
 
 // first is the first time at or after t at which the manager would evaluate the rule.

@@ -192,10 +192,13 @@ func (w *watch) describe(fresh []*course) {
 	for _, c := range fresh {
 		wanted[c.labels.String()] = true
 	}
-	rendered := w.rule.annotated(w.run, wanted)
+	expanded, err := w.rule.annotated(w.run, wanted)
+	if err != nil {
+		return // It ends the replay.
+	}
 	const failure = "<error expanding template"
 	for _, c := range fresh {
-		annotations := rendered[c.labels.String()]
+		annotations := expanded[c.labels.String()]
 		if c.room.fill(c, textSize(c.labels)+textSize(annotations)) {
 			c.alert.Annotations = annotations.Map()
 		}

@@ -62,9 +62,13 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	findings = append(findings, templateFindings(inv.config, opts.alertmanager.ExternalURL)...)
+	found, err := checkTemplates(ctx, inv.config, opts)
+	findings = append(findings, found...)
 	config.SortFindings(findings)
 	var errs []error
+	if err != nil {
+		errs = append(errs, err)
+	}
 	warnings := 0
 	for _, f := range findings {
 		if f.Severity == config.Error {

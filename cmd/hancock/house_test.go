@@ -28,10 +28,13 @@ const (
 // imports says who may import whom of ours. Data flows one way: agent,
 // registry, tsdb, alerting, web, ui; what is not here imports nothing of ours.
 var imports = map[string][]string{
-	"agent":                       {"agent/llm", "agent/notify", "agent/requestlog", "internal/clientip"},
-	"alerting/alertmanager":       {"internal/amcompat"},
-	"alerting":                    {"internal/promqlbound"},
-	"alerting/backtest":           {"alerting/alertmanager", "alerting/outgoing", "internal/amcompat", "internal/promqlbound"},
+	"agent":                 {"agent/llm", "agent/notify", "agent/requestlog", "internal/clientip"},
+	"alerting/alertmanager": {"internal/amcompat", "internal/render"},
+	"alerting":              {"alerting/ruletemplate", "internal/promqlbound", "internal/render"},
+	"alerting/backtest": {
+		"alerting/alertmanager", "alerting/outgoing", "alerting/ruletemplate", "internal/amcompat", "internal/promqlbound", "internal/render",
+	},
+	"alerting/ruletemplate":       {"internal/render"},
 	"alerting/rulecheck":          {"internal/promqlbound"},
 	"tsdb":                        {"internal/promqlbound", "internal/redact"},
 	"cmd/hancock/internal/config": {"internal/amcompat"},
@@ -48,6 +51,7 @@ var imports = map[string][]string{
 		"alerting/history",
 		"alerting/outgoing",
 		"alerting/rulecheck",
+		"alerting/ruletemplate",
 		"alerting/ruletest",
 		"cmd/hancock/internal/config",
 		"cmd/hancock/internal/demo",
@@ -55,6 +59,7 @@ var imports = map[string][]string{
 		"docs",
 		"internal/amcompat",
 		"internal/redact",
+		"internal/render",
 		"tsdb",
 		"ui",
 		"web",

@@ -11,6 +11,10 @@ import (
 	_ "time/tzdata"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/cyberviser/hancock/alerting/alertmanager"
+	"github.com/cyberviser/hancock/alerting/ruletemplate"
+	"github.com/cyberviser/hancock/internal/render"
 )
 
 // stdin is standard input when something is piped into it, nil when a person
@@ -23,6 +27,7 @@ func stdin() io.Reader {
 }
 
 func main() {
+	render.Child(ruletemplate.Kind(), alertmanager.TemplateKind())
 	// An argument that begins with @ is a word, not a file of further arguments.
 	kingpin.EnableFileExpansion = false
 	os.Exit(run(os.Args[1:], os.LookupEnv, streams{in: stdin(), out: os.Stdout, err: os.Stderr}))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -208,9 +209,14 @@ func placed(c config.Config, err error) error {
 	return errors.Join(errs...)
 }
 
-// options are those of the invocation, see composeAndCheck.
-func (inv invocation) options() (options, error) {
+// options are those of the invocation, see composeAndCheck. Templates that exceed their limits are an error of usage.
+func (inv invocation) options(ctx context.Context) (options, error) {
 	opts, err := composeAndCheck(inv.config)
+	if err == nil {
+		if _, err = checkTemplates(ctx, inv.config, opts); err != nil {
+			err = usageError{err}
+		}
+	}
 	opts.api.Flags = inv.flags
 	return opts, err
 }

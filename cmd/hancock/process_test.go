@@ -23,12 +23,17 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cyberviser/hancock/alerting/alertmanager"
+	"github.com/cyberviser/hancock/alerting/ruletemplate"
+	"github.com/cyberviser/hancock/internal/render"
 )
 
 // asHancock makes the test binary be the command itself, in a process of its own.
 const asHancock = "HANCOCK_TEST_RUNS_MAIN"
 
 func TestMain(m *testing.M) {
+	render.Child(ruletemplate.Kind(), alertmanager.TemplateKind())
 	if os.Getenv(asHancock) != "" {
 		main()
 	}

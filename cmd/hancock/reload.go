@@ -185,7 +185,7 @@ func (r *reloader) reload() (restart []string, err error) {
 	for _, name := range []string{"storage.path", "web.config.file", "web.listen-address"} {
 		effective.flags[name] = r.current.Load().api.Flags[name]
 	}
-	opts, err := effective.options()
+	opts, err := effective.options(context.Background())
 	if err != nil {
 		return nil, err
 	}

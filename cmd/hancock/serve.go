@@ -33,7 +33,7 @@ import (
 // stopping is starting backwards: HTTP drained, rules, scraping, storage. With
 // a demonstration, that stands for the model, the clients and the past.
 func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, stderr io.Writer) (err error) {
-	opts, err := inv.options()
+	opts, err := inv.options(ctx)
 	if err != nil {
 		return err
 	}

@@ -163,6 +163,7 @@ func TestStoreGoesOnAfterHistory(t *testing.T) {
 
 func TestHistoryIsWrittenOnce(t *testing.T) {
 	o := historyOptions(t)
+	o.Interval = time.Minute // a quarter of the work
 	require.NoError(t, WriteHistory(t.Context(), o))
 	first := folder(t, o.Dir)
 	require.Contains(t, first, MarkerFile)
@@ -182,7 +183,7 @@ func TestHistoryIsTheSameAtAnyTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := historyOptions(t)
-			o.Now, o.Interval = now, time.Minute // a quarter of the work
+			o.Now, o.Interval = now, 4*time.Minute // a sixteenth of the work
 			require.NoError(t, WriteHistory(t.Context(), o))
 			db, lines := openStore(t, o.Dir)
 			e := newEvaluator(t, db)
@@ -215,6 +216,7 @@ func TestHistoryIsAllOrNothing(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, WriteHistory(ctx, o), context.Canceled)
 	require.Equal(t, []string{MarkerFile, "lock"}, folder(t, o.Dir))
+	o.Interval = time.Minute // a quarter of the work
 
 	// Half of a history that a killed process left is thrown away.
 	require.NoError(t, os.MkdirAll(filepath.Join(o.Dir, newBlocksFolder, "01BKGV7JBM69T2G1BGBGM6KB12"), 0o700))
