@@ -100,8 +100,9 @@ func (f *authFailures) wrong(client, path string) (wait time.Duration) {
 // authenticate asks for the API key where there is one. Probes, /health and,
 // by default, /metrics stay open. Clients of /v1 send the key as a bearer
 // token; a browser and Grafana may send it as the password of HTTP basic
-// authentication everywhere else. A client that has sent too many wrong keys is
-// refused with 429; the right key always passes.
+// authentication everywhere else. The read-only key is accepted where readable
+// allows it. A client that has sent too many wrong keys is refused with 429; a
+// right key always passes.
 func (s *Server) authenticate(opts Options) check {
 	if opts.APIKey == "" {
 		return pass
@@ -111,10 +112,11 @@ func (s *Server) authenticate(opts Options) check {
 		"/metrics": !opts.ProtectMetrics,
 	}
 	// Digests have one length, so that the comparison tells nothing of the key's.
-	want := sha256.Sum256([]byte(opts.APIKey))
-	matches := func(key string) bool {
+	all, some := sha256.Sum256([]byte(opts.APIKey)), sha256.Sum256([]byte(opts.ReadOnlyKey))
+	access := func(key string) (full, readOnly bool) {
 		got := sha256.Sum256([]byte(key))
-		return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+		isAll, isSome := subtle.ConstantTimeCompare(got[:], all[:]), subtle.ConstantTimeCompare(got[:], some[:])
+		return isAll == 1, isSome == 1 && opts.ReadOnlyKey != ""
 	}
 	address := clientip.Extractor(opts.TrustedProxies)
 	return func(c echo.Context) error {
@@ -123,14 +125,18 @@ func (s *Server) authenticate(opts Options) check {
 		if open[r.URL.Path] || c.Path() == "" {
 			return nil
 		}
-		if scheme, token, ok := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " "); ok &&
-			strings.EqualFold(scheme, "bearer") && matches(token) {
-			return nil
-		}
-		_, password, basic := r.BasicAuth()
 		isAgent := strings.HasPrefix(r.URL.Path, "/v1/")
-		if basic && !isAgent && matches(password) {
-			return nil
+		scheme, key, found := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
+		if found = found && strings.EqualFold(scheme, "bearer"); !found && !isAgent {
+			_, key, found = r.BasicAuth()
+		}
+		if found {
+			switch full, readOnly := access(key); {
+			case full, readOnly && s.readable(c):
+				return nil
+			case readOnly:
+				return echo.NewHTTPError(http.StatusForbidden, "this is the read-only key: send the API key")
+			}
 		}
 		if r.Header.Get(echo.HeaderAuthorization) == "" {
 			s.failures.total.WithLabelValues(authMissing).Inc()

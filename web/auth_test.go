@@ -118,3 +118,60 @@ func TestCrowdOfWrongKeys(t *testing.T) {
 	require.Contains(t, log.String(), "authentication failures were not logged")
 	require.Len(t, s.failures.clients, 1)
 }
+
+// TestReadOnlyKey reads with the second key, and is refused everything else, what nobody has thought of included.
+func TestReadOnlyKey(t *testing.T) {
+	const viewer = "the-key-of-those-who-read"
+	s, _, _ := keyed(t, func(o *Options) { o.ReadOnlyKey = viewer })
+	s.echo.POST("/-/reload", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
+	s.echo.GET("/new", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
+	s.echo.Any("/api/v2/*", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
+	for line, want := range map[string]int{
+		"GET /":                          http.StatusOK,
+		"HEAD /":                         http.StatusOK,
+		"GET /assets/page.js":            http.StatusOK,
+		"GET /metrics":                   http.StatusOK,
+		"GET /api/v1/query":              http.StatusOK,
+		"POST /api/v1/query":             http.StatusOK,
+		"POST /api/v1/query_range":       http.StatusOK,
+		"POST /api/v1/read":              http.StatusOK,
+		"GET /api/v1/rules":              http.StatusOK,
+		"GET /api/v2/alerts":             http.StatusOK,
+		"POST /api/v2/alerts":            http.StatusForbidden,
+		"POST /api/v2/silences":          http.StatusForbidden,
+		"DELETE /api/v2/silence/x":       http.StatusForbidden,
+		"PUT /api/v1/query":              http.StatusForbidden,
+		"POST /api/v1/query/":            http.StatusForbidden,
+		"POST /api/v1/write":             http.StatusForbidden,
+		"POST /api/v1/otlp/v1/metrics":   http.StatusForbidden,
+		"POST /api/v1/admin/tsdb/x":      http.StatusForbidden,
+		"GET /api/v1/admin/tsdb/x":       http.StatusForbidden,
+		"GET /api/v1/%61dmin/tsdb/x":     http.StatusForbidden,
+		"PUT /api/v1/admin/tsdb/x":       http.StatusForbidden,
+		"POST /-/reload":                 http.StatusForbidden,
+		"GET /new":                       http.StatusForbidden,
+		"POST /v1/ask":                   http.StatusForbidden,
+		"POST /v1/ask/../../api/v1/read": http.StatusNotFound,
+	} {
+		method, path, _ := strings.Cut(line, " ")
+		require.Equal(t, want, send(s, method, path, viewer, "192.0.2.1:1").Code, line)
+		if want == http.StatusForbidden {
+			require.Contains(t, send(s, method, path, viewer, "192.0.2.1:1").Body.String(), "read-only key")
+			require.NotEqual(t, http.StatusForbidden, send(s, method, path, rightKey, "192.0.2.1:1").Code, line)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.SetBasicAuth("anybody", viewer)
+	rec := httptest.NewRecorder()
+	s.ServeHTTP(rec, r)
+	require.Equal(t, http.StatusOK, rec.Code)
+	require.Equal(t, http.StatusUnauthorized, send(s, http.MethodGet, "/", "another-key", "192.0.2.1:1").Code)
+
+	// A reload replaces both keys.
+	opts := s.now.Load().opts
+	opts.APIKey, opts.ReadOnlyKey = "another-key-of-this-server", ""
+	s.Reload(opts)
+	require.Equal(t, http.StatusUnauthorized, send(s, http.MethodGet, "/", viewer, "192.0.2.1:1").Code)
+	require.Equal(t, http.StatusUnauthorized, send(s, http.MethodGet, "/", rightKey, "192.0.2.1:1").Code)
+	require.Equal(t, http.StatusOK, send(s, http.MethodGet, "/", opts.APIKey, "192.0.2.1:1").Code)
+}

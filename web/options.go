@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v3"
@@ -30,6 +31,9 @@ type Options struct {
 	// APIKey protects everything but the probes and, unless ProtectMetrics
 	// is set, /metrics. Empty means no authentication.
 	APIKey string
+	// ReadOnlyKey is a second key for queries, alerts and the page; it asks no
+	// model and changes nothing. Empty means none.
+	ReadOnlyKey string
 	// AllowUnauthenticated permits an address other than loopback without
 	// an API key.
 	AllowUnauthenticated bool
@@ -71,6 +75,20 @@ func DefaultOptions() Options {
 	}
 }
 
+// MinKeyLength is how many characters a key has at least if other machines can
+// reach the server.
+const MinKeyLength = 16
+
+// shortKey returns the name of a key that is shorter than MinKeyLength, or "".
+func (o Options) shortKey() string {
+	for _, key := range []struct{ setting, value string }{{"web.api_key", o.APIKey}, {"web.read_only_key", o.ReadOnlyKey}} {
+		if key.value != "" && utf8.RuneCountInString(key.value) < MinKeyLength {
+			return key.setting
+		}
+	}
+	return ""
+}
+
 // Validate reports the first setting that the server cannot run with. The
 // names in its errors are those of the configuration file.
 func (o Options) Validate() error {
@@ -91,6 +109,14 @@ func (o Options) Validate() error {
 	case !isLoopback(host) && o.APIKey == "" && len(users) == 0 && !o.AllowUnauthenticated:
 		return fmt.Errorf("web.listen_address: %q can be reached from other machines and there is no API key: "+
 			"set HANCOCK_API_KEY, listen on 127.0.0.1, or set web.allow_unauthenticated", o.ListenAddress)
+	case o.ReadOnlyKey != "" && o.APIKey == "":
+		return errors.New("web.read_only_key: there is no API key, so every request may do everything: set web.api_key, too")
+	case o.ReadOnlyKey != "" && o.ReadOnlyKey == o.APIKey:
+		return errors.New("web.read_only_key: equals web.api_key: use another one")
+	}
+	if setting := o.shortKey(); setting != "" && !isLoopback(host) {
+		return fmt.Errorf("%s: has fewer than %d characters, and %q can be reached from other machines: "+
+			"use a longer one, such as the output of \"openssl rand -hex 32\"", setting, MinKeyLength, o.ListenAddress)
 	}
 	for _, d := range []struct {
 		name  string

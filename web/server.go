@@ -139,6 +139,14 @@ func New(opts Options, h Handlers, reg prometheus.Registerer, log *slog.Logger) 
 	return s
 }
 
+// Routes returns the method and the path of each mounted route, such as "GET /metrics".
+func (s *Server) Routes() (all []string) {
+	for _, r := range s.echo.Routes() {
+		all = append(all, r.Method+" "+r.Path)
+	}
+	return all
+}
+
 // Reload applies valid options to requests that begin afterwards. ListenAddress, ConfigFile and the timeouts of reading
 // requests do not change.
 func (s *Server) Reload(opts Options) {

@@ -81,12 +81,8 @@ func reads(r *http.Request) bool {
 		return true
 	case http.MethodOptions:
 		return r.Header.Get(echo.HeaderAccessControlRequestMethod) != ""
-	case http.MethodPost: // the calls whose parameters may be too long for an address
-		switch r.URL.Path {
-		case "/api/v1/query", "/api/v1/query_range", "/api/v1/query_exemplars", "/api/v1/series", "/api/v1/labels",
-			"/api/v1/format_query", "/api/v1/parse_query":
-			return true
-		}
+	case http.MethodPost:
+		return isQuery(r)
 	}
 	return false
 }

@@ -51,6 +51,9 @@ func check(ctx context.Context, inv invocation, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "configuration: %s\n", cmp.Or(inv.configFile, "defaults (no "+defaultConfigFile+" here)"))
 	fmt.Fprintf(stdout, "backend: %s, %s\n", opts.llm.Backend, opts.model())
 	printDestinations(stdout, opts)
+	for _, k := range inv.config.NewKeys {
+		fmt.Fprintf(stdout, "%s: %s does not exist; a start creates it with a new key\n", k.Setting, k.File)
+	}
 	fmt.Fprintf(stdout, "rule files: %d, built-in rules: %t\n", len(opts.alerting.RuleFiles), opts.alerting.BuiltinRules)
 	heartbeat, _ := opts.heartbeat()
 	fmt.Fprintf(stdout, "heartbeat: %s\n", heartbeat)

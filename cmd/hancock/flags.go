@@ -76,10 +76,25 @@ func parseCommandLine(args []string, lookup func(string) (string, bool), out io.
 	}
 	inv, err := parseFlags(args, cfg, out)
 	inv.configFile = path
+	if err == nil {
+		err = inv.readSecrets()
+	}
+	inv.config.Warnings = append(inv.config.Warnings, shortKeys(inv.config)...)
 	if first.command != "demo" { // which asks a model of its own
 		inv.config.Warnings = append(inv.config.Warnings, missingKey(inv.config)...)
 	}
 	return inv, err
+}
+
+// readSecrets reads the secrets that are in files, as far as the command uses them.
+func (inv *invocation) readSecrets() error {
+	switch inv.command {
+	case "serve", "demo", "check":
+		return inv.config.ReadSecrets(true)
+	case "ask", "healthcheck", "alert test", "backtest":
+		return inv.config.ReadSecrets(false)
+	}
+	return nil
 }
 
 // parseFlags lays the flags over cfg, whose values are their defaults.

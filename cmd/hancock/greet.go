@@ -44,8 +44,14 @@ func greet(w io.Writer, inv invocation, o options, base string, demo bool) {
 		fmt.Fprintf(t, "  Configuration\t%s\n", inv.configFile)
 	}
 	_ = t.Flush()
-	fmt.Fprintf(w, "\n  curl %s%s/v1/ask -H 'Content-Type: application/json' -d '{\"question\": \"What is MITRE ATT&CK?\"}'\n\n", curlOptions(o, base), base)
-	if o.web.APIKey != "" {
+	fmt.Fprintf(w, "\n  curl %s%s/v1/ask -H 'Content-Type: application/json' -d '{\"question\": \"What is MITRE ATT&CK?\"}'\n\n", curlOptions(inv, o, base), base)
+	for _, k := range inv.config.NewKeys {
+		fmt.Fprintf(w, "  %s: created %s with a new key: %s\n", k.Setting, k.File, k.Key)
+	}
+	switch file := inv.config.Web.APIKeyFile; {
+	case file != "":
+		fmt.Fprintf(w, "  The API key is in %s.\n", file)
+	case o.web.APIKey != "":
 		fmt.Fprintln(w, "  HANCOCK_API_KEY is the API key.")
 	}
 	fmt.Fprintln(w, "  The log follows on standard error. Ctrl-C stops.")
@@ -65,7 +71,7 @@ func (o options) model() string {
 }
 
 // curlOptions are what curl needs to reach the server at base, each followed by a space. The key is not printed.
-func curlOptions(o options, base string) (opts string) {
+func curlOptions(inv invocation, o options, base string) (opts string) {
 	if leaf, file, err := certificate(o.web.ConfigFile); err == nil && leaf != nil {
 		if isTrusted(leaf, base) && file != "" {
 			opts += "--cacert " + shellQuoted(file) + " "
@@ -74,6 +80,8 @@ func curlOptions(o options, base string) (opts string) {
 		}
 	}
 	switch users := o.web.Users(); {
+	case inv.config.Web.APIKeyFile != "":
+		opts += `-H "Authorization: Bearer $(cat ` + shellQuoted(inv.config.Web.APIKeyFile) + `)" `
 	case o.web.APIKey != "":
 		opts += `-H "Authorization: Bearer $HANCOCK_API_KEY" `
 	case len(users) > 0:

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -113,6 +114,7 @@ func compose(c config.Config) (options, error) {
 	fail("agent.log_level", err)
 
 	o.web.ListenAddress, o.web.ConfigFile, o.web.APIKey = c.Web.ListenAddress, c.Web.ConfigFile, string(c.Web.APIKey)
+	o.web.ReadOnlyKey = string(c.Web.ReadOnlyKey)
 	o.web.AllowUnauthenticated, o.web.ProtectMetrics = c.Web.AllowUnauthenticated, c.Web.ProtectMetrics
 	// Most of the time to stop is for requests in flight; see background for the rest.
 	stop := time.Duration(c.Web.ShutdownTimeout)
@@ -181,7 +183,9 @@ func compose(c config.Config) (options, error) {
 // blankSecrets returns an error for a secret of white space, which protects as little as none.
 func blankSecrets(c config.Config) error {
 	var errs []error
-	for _, s := range []struct{ name, value string }{{"web.api_key", string(c.Web.APIKey)}, {"agent.webhook.secret", string(c.Agent.Webhook.Secret)}} {
+	for _, s := range []struct{ name, value string }{
+		{"web.api_key", string(c.Web.APIKey)}, {"web.read_only_key", string(c.Web.ReadOnlyKey)}, {"agent.webhook.secret", string(c.Agent.Webhook.Secret)},
+	} {
 		if s.value != "" && strings.TrimSpace(s.value) == "" {
 			errs = append(errs, fmt.Errorf("%s: is blank: give it a value, or remove the setting", s.name))
 		}
@@ -257,6 +261,17 @@ func missingKey(c config.Config) []config.Finding {
 		}
 	}
 	return nil
+}
+
+// shortKeys warns of keys that are easy to guess. Where other machines can reach the server they are errors.
+func shortKeys(c config.Config) (findings []config.Finding) {
+	for _, key := range []struct{ name, value string }{{"api_key", string(c.Web.APIKey)}, {"read_only_key", string(c.Web.ReadOnlyKey)}} {
+		if key.value != "" && utf8.RuneCountInString(key.value) < web.MinKeyLength {
+			findings = append(findings, c.Finding(config.Warning, config.Path{"web", key.name},
+				fmt.Sprintf("has fewer than %d characters", web.MinKeyLength), `use a longer one, such as the output of "openssl rand -hex 32"`))
+		}
+	}
+	return findings
 }
 
 // parsePrefix reads an address range, or a single address.

@@ -49,7 +49,9 @@ type process struct {
 	cmd  *exec.Cmd
 	base string
 	log  *safeBuffer
-	done chan error
+	// greeting is what it prints at the start.
+	greeting *safeBuffer
+	done     chan error
 }
 
 // safeBuffer can be read while a process writes to it.
@@ -99,7 +101,7 @@ func startHancock(t *testing.T, dir string, args ...string) *process {
 	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--web.listen-address=") }) {
 		args = append(args, "--web.listen-address="+reserve(t))
 	}
-	p := &process{t: t, log: new(safeBuffer), done: make(chan error, 1)}
+	p := &process{t: t, log: new(safeBuffer), greeting: new(safeBuffer), done: make(chan error, 1)}
 	p.cmd = exec.CommandContext(context.Background(), os.Args[0], args...)
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), asHancock+"=1", "GORACE=halt_on_error=1")
@@ -110,13 +112,16 @@ func startHancock(t *testing.T, dir string, args ...string) *process {
 	t.Cleanup(p.kill)
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
+		fmt.Fprintln(p.greeting, lines.Text())
 		if fields := strings.Fields(lines.Text()); len(fields) == 2 && fields[0] == "Dashboard" {
 			p.base = strings.TrimSuffix(fields[1], "/")
 			break
 		}
 	}
 	go func() {
-		_, _ = io.Copy(io.Discard, out)
+		for lines.Scan() {
+			fmt.Fprintln(p.greeting, lines.Text())
+		}
 		p.done <- p.cmd.Wait()
 	}()
 	require.NotEmpty(t, p.base, "hancock did not start: %s", p.log)

@@ -175,6 +175,10 @@ func (r *reloader) reload() (restart []string, err error) {
 		// Without it everything would be as by default, and nobody would be told any more.
 		return nil, fmt.Errorf("%s is not there any more", r.good.configFile)
 	}
+	if len(inv.config.NewKeys) > 0 {
+		k := inv.config.NewKeys[0]
+		return nil, usageError{fmt.Errorf("%s: %s does not exist, and only a start creates it: write a key into it", k.Setting, k.File)}
+	}
 	// Both must be valid: what the next start would read, and the same with the
 	// listen address, data directory and TLS file in effect.
 	if _, err := compose(inv.config); err != nil {

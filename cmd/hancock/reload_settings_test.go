@@ -94,6 +94,7 @@ func newBench(t *testing.T, args ...string) *bench {
 		"jobs-1.yml":  "scrape_configs: [{job_name: filed, static_configs: [{targets: ['" + b.exporter + "']}]}]",
 		"rules-1.yml": "groups: [{name: g, rules: [{alert: FromAFile, expr: vector(1)}]}]",
 		"one.tmpl":    `{{ define "one" }}one{{ end }}`,
+		"key":         key, "viewer": "viewer\n", "model-key": "k-3\n", "secret": "s", "slack": b.sink.url + "/slack", "teams": b.sink.url + "/teams",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o600))
 	}

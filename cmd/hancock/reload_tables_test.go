@@ -20,7 +20,14 @@ func webSettings() []setting {
 			return strconv.Itoa(status)
 		}
 	}
+	viewer := func(b *bench) string { // Without any key everything is open.
+		status, _, _ := b.open("GET", "/v1/agents", "", "Authorization", "Bearer viewer")
+		return strconv.Itoa(status) + " " + unkeyed("/v1/agents")(b)
+	}
 	return []setting{
+		{name: "web.api_key_file", value: "key", observe: unkeyed("/v1/agents"), want: "401"},
+		{name: "web.read_only_key", value: "viewer", with: keyed, observe: viewer, want: "200 401"},
+		{name: "web.read_only_key_file", value: "viewer", with: keyed, observe: viewer, want: "200 401"},
 		{name: "web.api_key", value: key, observe: unkeyed("/v1/agents"), want: "401"},
 		{name: "web.protect_metrics", value: true, with: keyed, observe: unkeyed("/metrics"), want: "401"},
 		{
@@ -134,6 +141,7 @@ func backendSettings(name string) []setting {
 	return []setting{
 		{name: prefix + "base_url", with: chosen, value: "$OTHER/elsewhere/v1", observe: says("hello", "path /elsewhere/v1/chat"), want: "true"},
 		{name: prefix + "api_key", with: chosen, value: "k-1", observe: says("hello", "key Bearer k-1"), want: "true"},
+		{name: prefix + "api_key_file", with: chosen, value: "model-key", observe: says("hello", "key Bearer k-3"), want: "true"},
 		{name: prefix + "organization", with: chosen, value: "org-1", observe: says("hello", "org org-1"), want: "true"},
 		{name: prefix + "model", with: chosen, value: "second-model", observe: says("hello", `"model":"second-model"`), want: "true"},
 		{name: prefix + "coder_model", with: chosen, value: "second-coder", observe: says("code", `"model":"second-coder"`), want: "true"},
@@ -173,6 +181,9 @@ func agentSettings() []setting {
 		{name: "agent.max_body", value: "100B", observe: code("POST", "/v1/ask", `{"question":"`+strings.Repeat("x", 200)+`"}`), want: "413"},
 		{name: "agent.prices", value: with{"first-model": with{"input": 1, "output": 1}}, observe: shows("/metrics", "hancock_llm_cost_total"), want: "true", sticks: true},
 		{name: "agent.webhook.secret", value: "s", observe: code("POST", "/v1/webhook", `{"alert":"disk full"}`), want: "401"},
+		{name: "agent.webhook.secret_file", value: "secret", observe: code("POST", "/v1/webhook", `{"alert":"disk full"}`), want: "401"},
+		{name: "agent.webhook.slack_url_file", value: "slack", observe: told('s'), want: "true"},
+		{name: "agent.webhook.teams_url_file", value: "teams", observe: told('t'), want: "true"},
 		{name: "agent.webhook.slack_url", value: "$SINK/slack", observe: told('s'), want: "true"},
 		{name: "agent.webhook.teams_url", value: "$SINK/teams", observe: told('t'), want: "true"},
 		{name: "agent.enable_diagnostics", value: true, with: with{"web.api_key": key}, observe: code("GET", "/internal/diagnostics", ""), want: "200"},

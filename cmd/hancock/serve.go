@@ -15,6 +15,7 @@ import (
 
 	"github.com/cyberviser/hancock/agent"
 	"github.com/cyberviser/hancock/agent/llm"
+	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
 	"github.com/cyberviser/hancock/internal/redact"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/web"
@@ -37,10 +38,7 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	if err != nil {
 		return err
 	}
-	// A SIGHUP that nobody listens for would end the process, also on its way up or down. So it is
-	// never given up: signal.Ignore has a moment in which nobody listens any more and nothing is ignored yet.
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+	hangups := notifyHangups()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	parts := &background{fail: fail}
@@ -58,6 +56,9 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 	s.at = addressOf(opts.web.ConfigFile, ln.Addr())
 	s.opts.reachedAt(s.at)
 
+	if err := createKeys(inv.config); err != nil {
+		return err
+	}
 	if demo == nil {
 		err = refuseGenerated(opts.tsdb.Path)
 	} else {
@@ -131,4 +132,22 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		return errors.Join(failure, err)
 	}
 	return err
+}
+
+// notifyHangups returns a channel of SIGHUPs. One that nobody listens for would end the process, also on its way up or
+// down. So it is never given up: signal.Ignore has a moment in which nobody listens any more and nothing is ignored yet.
+func notifyHangups() <-chan os.Signal {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
+}
+
+// createKeys writes the keys whose files do not exist.
+func createKeys(c config.Config) error {
+	for _, k := range c.NewKeys {
+		if err := k.Create(); err != nil {
+			return usageError{err}
+		}
+	}
+	return nil
 }

@@ -26,6 +26,8 @@ type Config struct {
 	RuleFiles []string
 	// Warnings are of settings that are valid but have no effect, or one that is not wanted.
 	Warnings []Finding
+	// NewKeys are the keys of files that do not exist yet; Create writes them.
+	NewKeys []NewKey
 	// Sources know the lines of the settings; nil without a file.
 	Sources *Sources
 }
@@ -36,6 +38,9 @@ type Web struct {
 	ExternalURL          string        `yaml:"external_url"`
 	ConfigFile           string        `yaml:"config_file"`
 	APIKey               config.Secret `yaml:"api_key"`
+	APIKeyFile           string        `yaml:"api_key_file"`
+	ReadOnlyKey          config.Secret `yaml:"read_only_key"`
+	ReadOnlyKeyFile      string        `yaml:"read_only_key_file"`
 	AllowUnauthenticated bool          `yaml:"allow_unauthenticated"`
 	ProtectMetrics       bool          `yaml:"protect_metrics"`
 	EnableAdminAPI       bool          `yaml:"enable_admin_api"`
@@ -80,9 +85,12 @@ type Price struct {
 
 // Webhook says who may send alerts to /v1/webhook and who is told of their triage.
 type Webhook struct {
-	Secret   config.Secret `yaml:"secret"`
-	SlackURL config.Secret `yaml:"slack_url"`
-	TeamsURL config.Secret `yaml:"teams_url"`
+	Secret       config.Secret `yaml:"secret"`
+	SecretFile   string        `yaml:"secret_file"`
+	SlackURL     config.Secret `yaml:"slack_url"`
+	SlackURLFile string        `yaml:"slack_url_file"`
+	TeamsURL     config.Secret `yaml:"teams_url"`
+	TeamsURLFile string        `yaml:"teams_url_file"`
 }
 
 // Log bounds the files of the log.
@@ -95,6 +103,7 @@ type Log struct {
 type Endpoint struct {
 	BaseURL      string        `yaml:"base_url"`
 	APIKey       config.Secret `yaml:"api_key"`
+	APIKeyFile   string        `yaml:"api_key_file"`
 	Organization string        `yaml:"organization"`
 	Model        string        `yaml:"model"`
 	CoderModel   string        `yaml:"coder_model"`

@@ -66,6 +66,9 @@ func parse(src []byte, path string, defaults Config) (Config, error) {
 	cfg.Web, cfg.Agent, cfg.Storage, cfg.Alerting = doc.Web, doc.Agent, doc.Storage, doc.Alerting
 	dir := filepath.Dir(path)
 	cfg.Web.ConfigFile = relativeTo(dir, cfg.Web.ConfigFile)
+	if err := cfg.placeSecretFiles(dir); err != nil {
+		return Config{}, err
+	}
 	cfg.Storage.Path = relativeTo(dir, cfg.Storage.Path)
 	if cfg.Storage.Path == "" {
 		cfg.Storage.Path = defaults.Storage.Path
