@@ -3,9 +3,12 @@ package tsdb
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/cyberviser/hancock/internal/redact"
 )
@@ -54,7 +57,9 @@ func withoutSecrets(name string, v any) any {
 		switch name {
 		case "scrapeUrl", "globalUrl":
 			return withoutQuery(v)
-		case "yaml", "url", "lastError", "__meta_url":
+		case "yaml":
+			return cleanYAML(v)
+		case "url", "lastError", "__meta_url":
 			return redact.URLs(v)
 		}
 		if strings.HasPrefix(name, "__param_") {
@@ -83,4 +88,44 @@ func withoutQuery(s string) string {
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return u.String()
+}
+
+// cleanYAML is a configuration without the values of headers and parameters and the paths of Alertmanagers, of which any
+// may be a secret, and with the hosts of addresses only. Prometheus itself masks what its types say is a secret.
+func cleanYAML(text string) string {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		return redact.Mask
+	}
+	cleanNode(&doc, false)
+	var b strings.Builder
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := errors.Join(e.Encode(&doc), e.Close()); err != nil {
+		return redact.Mask
+	}
+	return b.String()
+}
+
+// cleanNode cleans a value. All scalars below one that is secret are masked, and no key is.
+func cleanNode(n *yaml.Node, secret bool) {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			switch n.Content[i].Value {
+			case "headers", "http_headers", "params", "endpoint_params", "path_prefix":
+				cleanNode(n.Content[i+1], true)
+			default:
+				cleanNode(n.Content[i+1], secret)
+			}
+		}
+	case n.Kind != yaml.ScalarNode:
+		for _, child := range n.Content {
+			cleanNode(child, secret)
+		}
+	case secret && strings.Trim(n.Value, "/") != "":
+		n.SetString(redact.Mask)
+	default:
+		n.Value = redact.URLs(n.Value)
+	}
 }

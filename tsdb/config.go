@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"maps"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/units"
@@ -18,8 +16,6 @@ import (
 	_ "github.com/prometheus/prometheus/discovery/dns"
 	_ "github.com/prometheus/prometheus/discovery/file"
 	_ "github.com/prometheus/prometheus/discovery/http"
-
-	"github.com/cyberviser/hancock/internal/redact"
 )
 
 // selfAddress is where the scrape manager believes to find us. The domain is reserved (RFC 2606), so no other
@@ -134,56 +130,10 @@ func newSettings(o Options) (*settings, error) {
 	stored := *cfg.StorageConfig.TSDBConfig
 	stored.ChunkEncoding.Floats = cmp.Or(stored.ChunkEncoding.Floats, config.FloatChunkEncodingXOR)
 	cfg.StorageConfig.TSDBConfig = &stored
-	return &settings{opts: o, cfg: &cfg, shown: maskedConfig(written)}, nil
+	return &settings{opts: o, cfg: &cfg, shown: *written}, nil
 }
 
 // evaluationInterval is the step of a subquery that names none.
 func evaluationInterval(cfg *config.Config) time.Duration {
 	return time.Duration(cfg.GlobalConfig.EvaluationInterval)
-}
-
-// maskedConfig is cfg as it may be shown. Prometheus itself masks passwords, keys and tokens where its types know
-// them as such; the plain headers of remote_write and remote_read, the parameters of scrapes and the paths of
-// Alertmanagers often carry one as well. Addresses are cleaned when the configuration is written.
-func maskedConfig(cfg *config.Config) config.Config {
-	shown := *cfg
-	shown.RemoteWriteConfigs = make([]*config.RemoteWriteConfig, len(cfg.RemoteWriteConfigs))
-	for i, rw := range cfg.RemoteWriteConfigs {
-		masked := *rw
-		masked.Headers = maskValues(rw.Headers)
-		shown.RemoteWriteConfigs[i] = &masked
-	}
-	shown.RemoteReadConfigs = make([]*config.RemoteReadConfig, len(cfg.RemoteReadConfigs))
-	for i, rr := range cfg.RemoteReadConfigs {
-		masked := *rr
-		masked.Headers = maskValues(rr.Headers)
-		shown.RemoteReadConfigs[i] = &masked
-	}
-	shown.ScrapeConfigs = make([]*config.ScrapeConfig, len(cfg.ScrapeConfigs))
-	for i, sc := range cfg.ScrapeConfigs {
-		masked := *sc
-		masked.Params = maps.Clone(sc.Params)
-		for name := range masked.Params {
-			masked.Params[name] = []string{redact.Mask}
-		}
-		shown.ScrapeConfigs[i] = &masked
-	}
-	shown.AlertingConfig.AlertmanagerConfigs = make(config.AlertmanagerConfigs, len(cfg.AlertingConfig.AlertmanagerConfigs))
-	for i, am := range cfg.AlertingConfig.AlertmanagerConfigs {
-		masked := *am
-		if strings.Trim(am.PathPrefix, "/") != "" {
-			masked.PathPrefix = "/" + redact.Mask
-		}
-		shown.AlertingConfig.AlertmanagerConfigs[i] = &masked
-	}
-	shown.TracingConfig.Headers = maskValues(cfg.TracingConfig.Headers)
-	return shown
-}
-
-func maskValues(headers map[string]string) map[string]string {
-	masked := maps.Clone(headers)
-	for k := range masked {
-		masked[k] = redact.Mask
-	}
-	return masked
 }

@@ -81,7 +81,7 @@ func parseCommandLine(args []string, lookup func(string) (string, bool), out io.
 	}
 	inv.config.Warnings = append(inv.config.Warnings, shortKeys(inv.config)...)
 	if first.command != "demo" { // which asks a model of its own
-		inv.config.Warnings = append(inv.config.Warnings, missingKey(inv.config)...)
+		inv.config.Warnings = append(inv.config.Warnings, append(missingKey(inv.config), unusedFallback(inv.config)...)...)
 	}
 	return inv, err
 }

@@ -95,6 +95,7 @@ prometheus:
       headers: {X-Scope: s3cret}
     - url: http://ADDRESS/s3cret/other
       basic_auth: {username: u, password: s3cret}
+      http_headers: {X-Key: {values: [s3cret, other], secrets: [s3cret]}}
     - url: http://ADDRESS/s3cret/third
       authorization: {credentials: s3cret}
   remote_read:
@@ -102,20 +103,21 @@ prometheus:
   scrape_configs:
     - job_name: listed
       scrape_interval: 1s
-      params: {token: [s3cret]}
+      params: {token: [s3cret], files: [s3cret], "s": [s3cret]}
       http_sd_configs: [{url: 'http://hancock:s3cret@LISTED/s3cret?token=s3cret', refresh_interval: 1s}]
       basic_auth: {username: u, password: s3cret}
     - job_name: proxied
       scrape_interval: 1s
       proxy_url: http://u:s3cret@ADDRESS/
-      oauth2: {client_id: i, client_secret: s3cret, token_url: 'http://ADDRESS/s3cret?x=s3cret', endpoint_params: {x: y}}
+      oauth2: {client_id: i, client_secret: s3cret, token_url: 'http://ADDRESS/s3cret?x=s3cret', endpoint_params: {x: s3cret}}
+      http_headers: {secrets: {values: [s3cret]}}
       static_configs: [{targets: [ADDRESS]}]
     - job_name: gone
       scrape_interval: 1s
       http_sd_configs: [{url: 'http://hancock:s3cret@ADDRESS/s3cret?token=s3cret', refresh_interval: 1s}]
   alerting:
     alertmanagers:
-      - {static_configs: [{targets: [ADDRESS]}], path_prefix: /s3cret/, basic_auth: {username: u, password: s3cret}}
+      - {static_configs: [{targets: [ADDRESS]}], path_prefix: /s3cret/, basic_auth: {username: u, password: s3cret}, http_headers: {X-Key: {values: [s3cret]}}}
       - {static_configs: [{targets: [ADDRESS]}], path_prefix: /s3cret/other}
 alertmanager:
   route: {receiver: all}
