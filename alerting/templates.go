@@ -67,14 +67,14 @@ func ruleTemplates(g rulefmt.RuleGroup, rule rulefmt.Rule, o Options) (templates
 	if rule.Alert == "" {
 		return nil, nil
 	}
-	external := ""
+	e := ruletemplate.Evaluation{Alert: rule.Alert, ExternalLabels: o.ExternalLabels, At: time.Now()}
 	if o.ExternalURL != nil {
-		external = o.ExternalURL.String()
+		e.ExternalURL = o.ExternalURL.String()
 	}
 	add := func(field string, texts map[string]string) {
 		for _, name := range slices.Sorted(maps.Keys(texts)) {
 			if text := texts[name]; strings.Contains(text, "{{") {
-				templates = append(templates, ruletemplate.New(rule.Alert, text, sample(text), o.ExternalLabels, external, time.Now()))
+				templates = append(templates, e.Template(text, sample(text)))
 				fields = append(fields, field+"."+name)
 			}
 		}

@@ -81,7 +81,7 @@ func hostOf(v reflect.Value) string {
 	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return ""
 	}
-	text := ""
+	var text string
 	switch x := v.Interface().(type) {
 	case config.HostPort:
 		if x.Host == "" {

@@ -54,8 +54,8 @@ func CheckTemplates(ctx context.Context, p *render.Process, c *config.Config, ex
 	}
 	k := &templateCheck{config: c, secrets: collectSecrets(c)}
 	var err error
-	if k.tmpl, k.set, err = newTemplate(c.Templates, externalURL); err != nil { // Check says it
-		return nil, nil
+	if k.tmpl, k.set, err = newTemplate(c.Templates, externalURL); err != nil {
+		return nil, fmt.Errorf("parsing templates: %w", err)
 	}
 	k.files()
 	var places []place

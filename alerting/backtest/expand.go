@@ -22,11 +22,11 @@ const (
 	expandAtOnce = 256
 )
 
-// step is a vector that a rule found at a time, and where the same with the labels of the rule is put.
+// step is a vector that a rule found at a time, and what takes the same with the labels of the rule.
 type step struct {
-	at       time.Time
-	vector   promql.Vector
-	labelled *promql.Vector
+	at     time.Time
+	vector promql.Vector
+	done   func(labelled promql.Vector)
 }
 
 // label puts the labels of a rule on what it found at some times.
@@ -37,7 +37,7 @@ func (x *run) label(r *rule, steps []*step) error {
 	}
 	for _, s := range steps {
 		if r.alert == nil || r.labels.IsEmpty() {
-			*s.labelled = s.vector // A recording rule puts them on itself.
+			s.done(s.vector) // A recording rule puts them on itself.
 			continue
 		}
 		out := make(promql.Vector, len(s.vector))
@@ -49,7 +49,7 @@ func (x *run) label(r *rule, steps []*step) error {
 			found.Metric = b.Labels()
 			out[i] = found
 		}
-		*s.labelled = out
+		s.done(out)
 	}
 	return nil
 }
@@ -103,10 +103,13 @@ func (x *run) expand(r *rule, field string, set labels.Labels, steps []*step) (e
 		names []string
 	)
 	for _, s := range steps {
+		e := ruletemplate.Evaluation{
+			Alert: r.impl.Name(), ExternalLabels: x.request.ExternalLabels, ExternalURL: x.request.ExternalURL.String(), At: s.at,
+		}
 		for _, found := range s.vector {
 			set.Range(func(l labels.Label) {
 				if isTemplate(l.Value) {
-					all = append(all, ruletemplate.New(r.impl.Name(), l.Value, found, x.request.ExternalLabels, x.request.ExternalURL.String(), s.at))
+					all = append(all, e.Template(l.Value, found))
 					names = append(names, l.Name)
 				}
 			})

@@ -241,7 +241,7 @@ func (x *run) serve(r *rule, m promql.Matrix, first time.Time, n int) error {
 	p := points{matrix: m, start: milliseconds(first.Add(-r.group.offset)), step: r.group.interval.Milliseconds()}
 	p.sort(n)
 	at := func(i int) time.Time { return first.Add(time.Duration(i) * r.group.interval) }
-	ready := map[int]promql.Vector{} // Vectors with labels, by step.
+	ready := map[int]promql.Vector{} // Vectors with labels from templates, by step.
 	for i := range n {
 		if p.count(i) == 0 && r.quiet {
 			x.done++
@@ -254,7 +254,7 @@ func (x *run) serve(r *rule, m promql.Matrix, first time.Time, n int) error {
 			continue
 		}
 		if _, ok := ready[i]; r.templated && !ok {
-			if err := x.labelAhead(r, p, i, n, at, ready); err != nil {
+			if err := x.label(r, p.ahead(i, at, ready)); err != nil {
 				return err
 			}
 		}
@@ -268,26 +268,14 @@ func (x *run) serve(r *rule, m promql.Matrix, first time.Time, n int) error {
 	return nil
 }
 
-// labelAhead puts the labels of a rule on what it finds at step i, and at as many after it as are expanded at once.
-func (x *run) labelAhead(r *rule, p points, i, n int, at func(int) time.Time, ready map[int]promql.Vector) error {
-	var steps []*step
-	var labelled []promql.Vector
-	from := i
-	for count := 0; i < n && (i == from || count+p.count(i) <= expandAtOnce); i++ {
-		count += p.count(i)
-		steps = append(steps, &step{at: at(i), vector: p.vector(i)})
+// ahead are step i and as many after it as are labelled at once. Their vectors with labels are put into ready.
+func (p points) ahead(i int, at func(int) time.Time, ready map[int]promql.Vector) (steps []*step) {
+	count := 0
+	for j := i; j < len(p.ends) && (j == i || count+p.count(j) <= expandAtOnce); j++ {
+		count += p.count(j)
+		steps = append(steps, &step{at: at(j), vector: p.vector(j), done: func(labelled promql.Vector) { ready[j] = labelled }})
 	}
-	labelled = make([]promql.Vector, len(steps))
-	for j, s := range steps {
-		s.labelled = &labelled[j]
-	}
-	if err := x.label(r, steps); err != nil {
-		return err
-	}
-	for j, v := range labelled {
-		ready[from+j] = v
-	}
-	return nil
+	return steps
 }
 
 // points are those of a matrix by time, with the order of the series unchanged: those of step i are at

@@ -95,7 +95,7 @@ func (r *rule) query(x *run) rules.QueryFunc {
 			}
 		}
 		if r.labelled == nil {
-			if err := x.label(r, []*step{{at: r.now, vector: r.vector, labelled: &r.labelled}}); err != nil {
+			if err := x.label(r, []*step{{at: r.now, vector: r.vector, done: func(v promql.Vector) { r.labelled = v }}}); err != nil {
 				return nil, err
 			}
 		}

@@ -53,11 +53,19 @@ type Template struct {
 	At int64
 }
 
-// New returns a template with the data of a sample at the time of an evaluation.
-func New(alert, text string, s promql.Sample, external labels.Labels, externalURL string, at time.Time) Template {
+// Evaluation is what all templates of a rule have in common at a time.
+type Evaluation struct {
+	Alert          string
+	ExternalLabels labels.Labels
+	ExternalURL    string
+	At             time.Time
+}
+
+// Template returns a template with the data of a sample.
+func (e Evaluation) Template(text string, s promql.Sample) Template {
 	return Template{
-		Alert: alert, Text: text, Labels: s.Metric.Map(), ExternalLabels: external.Map(), ExternalURL: externalURL,
-		Value: s.F, Histogram: s.H, At: at.UnixMilli(),
+		Alert: e.Alert, Text: text, Labels: s.Metric.Map(), ExternalLabels: e.ExternalLabels.Map(), ExternalURL: e.ExternalURL,
+		Value: s.F, Histogram: s.H, At: e.At.UnixMilli(),
 	}
 }
 

@@ -72,7 +72,7 @@ type Answer func(job int, question any) (any, error)
 // Options of a Process.
 type Options struct {
 	// MaxTotal is how long all templates may take, without the answers to their
-	// questions; 0 is without limit.
+	// questions, beside a millisecond for each; 0 is without limit.
 	MaxTotal time.Duration
 }
 
@@ -81,7 +81,7 @@ type Options struct {
 type Process struct {
 	opts  Options
 	child *child
-	spent time.Duration
+	spent time.Duration // less a millisecond for each template
 }
 
 // New returns a process for templates of these kinds, which has not been started.
@@ -136,7 +136,7 @@ func (p *Process) Render(ctx context.Context, jobs []Job, answer Answer) ([]Resu
 // batch returns the results up to an error, which is that of the job after them.
 func (p *Process) batch(ctx context.Context, jobs []Job, answer Answer) (results []Result, err error) {
 	if p.opts.MaxTotal > 0 && p.spent >= p.opts.MaxTotal {
-		return nil, &BoundError{Bound: fmt.Sprintf("the templates take more than %s in all: shorten them, or render fewer", p.opts.MaxTotal)}
+		return nil, &BoundError{Bound: fmt.Sprintf("the templates take more than %s beside a millisecond for each: shorten them, or render fewer", p.opts.MaxTotal)}
 	}
 	if p.child == nil {
 		if p.child, err = start(); err != nil {
@@ -146,7 +146,7 @@ func (p *Process) batch(ctx context.Context, jobs []Job, answer Answer) (results
 	c := p.child
 	defer context.AfterFunc(ctx, c.kill)()
 	begun := time.Now()
-	defer func() { p.spent += time.Since(begun) }()
+	defer func() { p.spent += time.Since(begun) - time.Duration(len(results))*time.Millisecond }()
 	watch := time.AfterFunc(silence, c.kill)
 	defer watch.Stop()
 	if err := c.encoder.Encode(message{Jobs: jobs}); err != nil {

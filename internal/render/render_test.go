@@ -147,8 +147,13 @@ func TestLimits(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, "yes", results[0].Text)
-	_, err = slow.Render(t.Context(), jobs("x"), nil)
-	require.ErrorContains(t, err, "more than 1ns in all")
+	_, err = newProcess(t, render.Options{MaxTotal: time.Minute}).Render(t.Context(), jobs("x", "{{ range 100000 }}{{ end }}", "x"), nil)
+	require.NoError(t, err)
+	p = newProcess(t, render.Options{MaxTotal: time.Nanosecond})
+	_, err = p.Render(t.Context(), jobs("{{ range 1000000 }}{{ with $ }}{{ end }}{{ end }}"), nil)
+	require.NoError(t, err)
+	_, err = p.Render(t.Context(), jobs("x"), nil)
+	require.ErrorContains(t, err, "more than 1ns beside a millisecond for each")
 }
 
 func TestCancelled(t *testing.T) {
