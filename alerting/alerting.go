@@ -105,6 +105,9 @@ type Storage struct {
 	// Ready is closed when the first samples of this process' life can be queried; no rule is evaluated before.
 	// nil is always ready.
 	Ready <-chan struct{}
+	// Fresh reports whether the samples of this process are stored. While they are not, the heartbeat is not sent. nil is
+	// always true.
+	Fresh func() bool
 }
 
 // Sender takes the alerts that fire or are resolved. It must not block. rules.Sender of Prometheus is the same.
@@ -117,6 +120,7 @@ const stopGrace = 5 * time.Second
 type Manager struct {
 	rules  *rules.Manager
 	ready  <-chan struct{}
+	fresh  func() bool
 	cancel context.CancelFunc // Ends evaluations.
 	to     Sender
 	logger *slog.Logger
@@ -169,6 +173,7 @@ func New(o Options, s Storage, to Sender, reg prometheus.Registerer, logger *slo
 			Parser:     in.parser,
 		},
 		ready:     s.Ready,
+		fresh:     s.Fresh,
 		cancel:    cancel,
 		to:        to,
 		logger:    logger,
@@ -200,6 +205,21 @@ func (o Options) notify(to Sender) rules.NotifyFunc {
 	}
 	return rules.SendAlerts(to, o.externalURL().String())
 }
+
+// withHeartbeat sends the heartbeat only while the samples of this process are stored. All other alerts are sent.
+func (m *Manager) withHeartbeat(send rules.NotifyFunc) rules.NotifyFunc {
+	if m.fresh == nil {
+		return send
+	}
+	return func(ctx context.Context, expr string, alerts ...*rules.Alert) {
+		if slices.ContainsFunc(alerts, isHeartbeat) && !m.fresh() {
+			alerts = slices.DeleteFunc(slices.Clone(alerts), isHeartbeat)
+		}
+		send(ctx, expr, alerts...)
+	}
+}
+
+func isHeartbeat(a *rules.Alert) bool { return a.Labels.Get(labels.AlertName) == heartbeatAlert }
 
 // Run evaluates the rules until ctx ends or the manager is closed, and returns nil then. It begins when the storage
 // is ready. It can be called once.

@@ -247,6 +247,7 @@ func (h *handover) after(g *rules.Group) {
 		}
 	}
 	h.reconcile(time.Now())
+	h.sendFailing(g, time.Now())
 	firing := map[uint64]int64{}
 	for _, r := range g.AlertingRules() {
 		r.ForEachActiveAlert(func(a *rules.Alert) {
@@ -259,6 +260,27 @@ func (h *handover) after(g *rules.Group) {
 		h.saved[g], h.unsaved = firing, true
 	}
 	h.save()
+}
+
+// sendFailing sends the alerts of rules that cannot be evaluated, which Prometheus does not: without it Alertmanagers would
+// take them for resolved soon. mtx is held.
+func (h *handover) sendFailing(g *rules.Group, now time.Time) {
+	for _, r := range g.AlertingRules() {
+		if r.Health() != rules.HealthBad {
+			continue
+		}
+		var due []*rules.Alert
+		r.ForEachActiveAlert(func(a *rules.Alert) {
+			if a.State == rules.StateFiring && !a.LastSentAt.Add(h.opts.ResendDelay).After(now) {
+				a.LastSentAt, a.ValidUntil = now, now.Add(4*max(h.opts.ResendDelay, g.Interval())) // as Prometheus
+				sent := *a
+				due = append(due, &sent)
+			}
+		})
+		if len(due) > 0 {
+			h.opts.NotifyFunc(h.opts.Context, r.Query().String(), due...)
+		}
+	}
 }
 
 // reconcile decides about alerts that are owed: those that a rule has are its own again, those that none has any more

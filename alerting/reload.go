@@ -84,7 +84,7 @@ func (m *Manager) Files() []File {
 // configure sets what all groups share. Nothing may be evaluated meanwhile.
 func (m *Manager) configure(in ruleSet) {
 	m.opts.ExternalURL = in.opts.externalURL()
-	m.opts.NotifyFunc = in.opts.notify(m.to)
+	m.opts.NotifyFunc = m.withHeartbeat(in.opts.notify(m.to))
 	m.opts.ResendDelay = in.opts.ResendDelay
 	m.opts.GroupLoader = in
 	if !m.began { // They are about the restart, which is over then, and groups read them at any time.

@@ -19,7 +19,7 @@ func (db *DB) Queryable() storage.Queryable {
 		if err != nil {
 			return nil, err
 		}
-		q, err := db.local.Querier(mint, maxt)
+		q, err := db.writable.Querier(mint, maxt)
 		if err != nil {
 			leave()
 			return nil, err
@@ -40,8 +40,9 @@ func (q countedQuerier) Close() error {
 	return q.Querier.Close()
 }
 
-// Appendable stores samples, and sends them on where remote_write says so. It must not be used after Close.
-func (db *DB) Appendable() storage.Appendable { return db.fanout }
+// Appendable stores samples, and sends them on where remote_write says so. Those that cannot be written to disk are kept in
+// memory, without an error. It must not be used after Close.
+func (db *DB) Appendable() storage.Appendable { return keepingAppendable{db.fanout, db.unwritten} }
 
 // QueryFunc evaluates an instant query over local and remote storage, within the limits of the options. After Close
 // it fails.
@@ -73,7 +74,17 @@ func (db *DB) Oldest() (time.Time, error) {
 // has failed. Rules wait for it: before, everything seems absent.
 func (db *DB) FirstScrape() <-chan struct{} { return db.scraped.first }
 
-// LastScrape is the time of the newest sample of this process by itself that can be queried, taken since Open; zero
+// Fresh reports whether a sample of this process by itself was written to disk within the last four scrape intervals, and
+// within ten seconds where they are shorter. It is false while the clock is behind that sample.
+func (db *DB) Fresh() bool {
+	age := time.Since(db.LastScrape())
+	return age > -clockTolerance && age <= max(4*db.now.Load().opts.ScrapeInterval, 10*time.Second)
+}
+
+// clockTolerance is by how much a clock may be set back without notice.
+const clockTolerance = 5 * time.Second
+
+// LastScrape is the time of the newest sample of this process by itself that was written to disk, taken since Open; zero
 // while there is none.
 func (db *DB) LastScrape() time.Time {
 	ms := db.scraped.newest.Load()

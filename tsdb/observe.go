@@ -16,6 +16,8 @@ import (
 // have become queryable. After stop it takes nothing any more, whatever scrape loop should still be alive.
 type observedAppendable struct {
 	next storage.AppendableV2
+	// kept takes the samples that cannot be written.
+	kept *unwritten
 	// up is the series that every scrape of ourselves ends with, a failed one too.
 	up labels.Labels
 
@@ -25,9 +27,9 @@ type observedAppendable struct {
 	stopped   atomic.Bool
 }
 
-func newObservedAppendable(next storage.AppendableV2, instance string) *observedAppendable {
+func newObservedAppendable(next storage.AppendableV2, kept *unwritten, instance string) *observedAppendable {
 	return &observedAppendable{
-		next: next,
+		next: next, kept: kept,
 		up: labels.FromStrings(model.MetricNameLabel, "up",
 			"instance", instance, "job", JobName),
 		first: make(chan struct{}),
@@ -47,6 +49,8 @@ type observedAppender struct {
 	// ours says that this transaction is the end of a scrape of ourselves, at when that was, if it succeeded.
 	ours bool
 	at   int64
+	// samples are those that were taken so far.
+	samples []rawSample
 }
 
 // Append passes a sample on. The interface of storage has that many arguments.
@@ -59,6 +63,9 @@ func (a *observedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t
 		return 0, errClosed
 	}
 	ref, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+	if err == nil {
+		a.samples = append(a.samples, rawSample{ls, t, v, h, fh})
+	}
 	if labels.Equal(ls, a.to.up) && !value.IsStaleNaN(v) {
 		a.ours = true
 		if err == nil && v == 1 {
@@ -73,12 +80,20 @@ func (a *observedAppender) Commit() error {
 	if a.to.stopped.Load() {
 		return a.Rollback()
 	}
-	err := a.AppenderV2.Commit()
-	if err == nil && a.at != 0 {
+	written := a.AppenderV2.Commit()
+	err := a.to.kept.ended(written, a.samples)
+	a.samples = nil
+	if written == nil && a.at != 0 {
 		a.to.newest.Store(a.at)
 	}
 	if a.ours {
 		a.to.firstOnce.Do(func() { close(a.to.first) })
 	}
 	return err
+}
+
+// Rollback drops the samples.
+func (a *observedAppender) Rollback() error {
+	a.samples = nil
+	return a.AppenderV2.Rollback()
 }

@@ -46,15 +46,17 @@ type DB struct {
 	stats    *promtsdb.DBStats
 	local    *promtsdb.DB
 	writable roomy // local, for writing
-	remote   *remote.Storage
-	fanout   storage.Storage
-	engine   engine
-	answers  answers
-	scraped  *observedAppendable
-	manager  *scrape.Manager
-	scraping scraping
-	discover discoverer
-	self     *selfServer
+	// unwritten are the samples that could not be written.
+	unwritten *unwritten
+	remote    *remote.Storage
+	fanout    storage.Storage
+	engine    engine
+	answers   answers
+	scraped   *observedAppendable
+	manager   *scrape.Manager
+	scraping  scraping
+	discover  discoverer
+	self      *selfServer
 
 	inflight inflight
 	close    sync.Once
@@ -188,7 +190,8 @@ func (db *DB) openStorage() error {
 	flush := opts.FlushTimeout / time.Duration(max(1, len(cfg.RemoteWriteConfigs)))
 	db.remote = remote.NewStorage(db.logger, db.registry, db.startTime,
 		opts.Path, flush, readyManager{db}, false)
-	db.writable = newRoomy(db.local, opts)
+	db.unwritten = newUnwritten(db.registry, db.logger)
+	db.writable = newRoomy(db.local, opts, db.unwritten)
 	db.fanout = storage.NewFanout(db.logger, db.writable, db.remote)
 	db.local.SetWriteNotified(db.remote)
 	return nil

@@ -29,13 +29,24 @@ type roomy struct {
 	enough *atomic.Int64
 	// configuring is held for reading by transactions: Prometheus changes the options of the head without a lock.
 	configuring *sync.RWMutex
+	// kept is what could not be written. It is read as if it had been.
+	kept *unwritten
 }
 
 // roomFor is how long room that was there is taken to be there: each rule that is evaluated begins a transaction.
 const roomFor = 100 * time.Millisecond
 
-func newRoomy(db *promtsdb.DB, o Options) roomy {
-	return roomy{DB: db, dir: o.Path, reserve: o.ReserveBytes, enough: new(atomic.Int64), configuring: new(sync.RWMutex)}
+func newRoomy(db *promtsdb.DB, o Options, kept *unwritten) roomy {
+	return roomy{DB: db, dir: o.Path, reserve: o.ReserveBytes, enough: new(atomic.Int64), configuring: new(sync.RWMutex), kept: kept}
+}
+
+// Querier reads what was written, and what could not be.
+func (s roomy) Querier(mint, maxt int64) (storage.Querier, error) {
+	q, err := s.DB.Querier(mint, maxt)
+	if err != nil {
+		return nil, err
+	}
+	return s.kept.querier(q, mint, maxt), nil
 }
 
 // Appender begins a transaction.

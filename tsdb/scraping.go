@@ -65,7 +65,7 @@ func (s *scraping) stop() {
 
 func (db *DB) openScraping(self http.Handler) error {
 	db.self = newSelfServer(self, db.logger)
-	db.scraped = newObservedAppendable(db.fanout, db.now.Load().opts.Instance)
+	db.scraped = newObservedAppendable(db.fanout, db.unwritten, db.now.Load().opts.Instance)
 	var err error
 	db.manager, err = scrape.NewManager(&scrape.Options{
 		// The default spreads scrapes over the interval. This takes our own interval off each target's share, so

@@ -178,7 +178,7 @@ func (a *Alertmanager) start(g *generation) {
 	g.inhibitor = inhibit.NewInhibitor(a.alerts, g.config.InhibitRules, a.log, eventrecorder.Recorder{})
 	pipeline := a.pipelines.New(g.receivers, func() time.Duration { return 0 },
 		g.inhibitor, a.silencer, g.intervener, g.marker, notificationLog{a.nflog, a.nflogJournal, g.options.Retention}, nil)
-	stages := g.flushes.around(g.heartbeat.before(storedFirst(a.store, pipeline)))
+	stages := g.flushes.around(g.heartbeat.before(storedFirst(a.store, pipeline), a.options.Fresh))
 	g.dispatcher = dispatch.NewDispatcher(known, dispatch.NewRoute(heartbeatApart(g.config.Route, false), nil), stages, g.marker,
 		func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) },
 		groupMaintenance, nil, a.log, eventrecorder.Recorder{}, a.dispatching, g.template)

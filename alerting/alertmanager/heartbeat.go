@@ -92,11 +92,16 @@ func heartbeatApart(r *config.Route, named bool) *config.Route {
 	return &out
 }
 
-// before removes withheld alerts from what a group notifies of.
-func (h Heartbeat) before(s notify.Stage) notify.Stage {
+// before removes withheld alerts from what a group notifies of: the heartbeat in
+// routes that do not name it, and in all of them while fresh is false. nil is
+// always true.
+func (h Heartbeat) before(s notify.Stage, fresh func() bool) notify.Stage {
 	return notify.StageFunc(func(ctx context.Context, l *slog.Logger, alerts ...*alert.Alert) (context.Context, []*alert.Alert, error) {
 		id, _ := notify.RouteID(ctx)
-		alerts = slices.DeleteFunc(slices.Clone(alerts), func(a *alert.Alert) bool { return h.Withholds(id, a.Labels) })
+		stale := fresh != nil && !fresh()
+		alerts = slices.DeleteFunc(slices.Clone(alerts), func(a *alert.Alert) bool {
+			return h.Withholds(id, a.Labels) || stale && a.Labels[model.AlertNameLabel] == HeartbeatAlert
+		})
 		if len(alerts) == 0 {
 			return ctx, nil, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,4 +148,47 @@ func shown(t *testing.T, s *station) (all []string) {
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	require.Eventually(t, holds, patience, 10*time.Millisecond, what)
+}
+
+// TestHeartbeatOfAStaleStore notifies of the heartbeat only while the samples of the process are stored, and of all else
+// all the time.
+func TestHeartbeatOfAStaleStore(t *testing.T) {
+	t.Parallel()
+	server := newReceiver(t)
+	var stale atomic.Bool
+	s := newStation(t, `
+route:
+  receiver: people
+  group_by: [alertname]
+  group_wait: 10ms
+  group_interval: 10ms
+  repeat_interval: 10ms
+  routes: [{matchers: [alertname="Watchdog"], receiver: heartbeat}]
+receivers:
+- {name: people, webhook_configs: [{url: '`+server.URL+`/people'}]}
+- {name: heartbeat, webhook_configs: [{url: '`+server.URL+`/heartbeat'}]}
+`, func(o *alertmanager.Options) { o.Fresh = func() bool { return !stale.Load() } })
+	beats := func() int {
+		n := 0
+		for line := range strings.Lines(s.journal.String()) {
+			if strings.Contains(line, `"event":"notification_attempt"`) && strings.Contains(line, `"receiver":"heartbeat"`) {
+				n++
+			}
+		}
+		return n
+	}
+	s.Send(alertOf(alertmanager.HeartbeatAlert, "none"))
+	eventually(t, "the heartbeat is repeated", func() bool { return beats() > 2 })
+	stale.Store(true)
+	s.Send(alertOf("DiskFull", "critical"))
+	s.attempt(t, "the other alert", func(a alertmanager.Attempt) bool { return a.Receiver == "people" })
+	before := beats()
+	ended := alertOf(alertmanager.HeartbeatAlert, "none")
+	ended.EndsAt = time.Now()
+	s.Send(ended) // as the rule would send it
+	eventually(t, "the heartbeat is not shown", func() bool { return !slices.Contains(shown(t, s), "Watchdog active") })
+	require.LessOrEqual(t, beats(), before+1, "one was on its way")
+	stale.Store(false)
+	s.Send(alertOf(alertmanager.HeartbeatAlert, "none"))
+	eventually(t, "the heartbeat comes again", func() bool { return beats() > before+2 })
 }

@@ -78,7 +78,7 @@ func (s services) closeAgent() {
 
 func newRules(s services) (*alerting.Manager, error) {
 	return alerting.New(s.opts.alerting, alerting.Storage{
-		Queryable: s.db.Queryable(), Appendable: s.db.Appendable(), Query: s.db.QueryFunc(), Ready: s.db.FirstScrape(),
+		Queryable: s.db.Queryable(), Appendable: s.db.Appendable(), Query: s.db.QueryFunc(), Ready: s.db.FirstScrape(), Fresh: s.db.Fresh,
 	}, s.notification.sender, s.reg, s.quiet.With("component", "alerting"))
 }
 

@@ -31,7 +31,7 @@ type notification struct {
 
 func openNotification(s services) (*notification, error) {
 	opts := s.opts.alertmanager
-	opts.Ledger = ledger{s.logs}
+	opts.Ledger, opts.Fresh = ledger{s.logs}, s.db.Fresh
 	n := new(notification)
 	opts.Outgoing = func(ls labels.Labels) (labels.Labels, bool) { return n.sender.Labels(ls) }
 	inside, err := alertmanager.Open(opts, s.reg, s.log.With("component", "alertmanager"))

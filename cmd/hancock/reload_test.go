@@ -67,7 +67,7 @@ func TestNeedRestart(t *testing.T) {
 func TestReloadOfAnOpenListener(t *testing.T) {
 	open := func(change func(*config.Config)) config.Config {
 		c := defaultConfig()
-		c.Web.ListenAddress, c.Web.APIKey = "0.0.0.0:5000", "sesame"
+		c.Web.ListenAddress, c.Web.APIKey = "0.0.0.0:5000", clientKey
 		change(&c)
 		return c
 	}
@@ -76,7 +76,8 @@ func TestReloadOfAnOpenListener(t *testing.T) {
 		change func(*config.Config)
 		want   string
 	}{
-		{"another key", func(c *config.Config) { c.Web.APIKey = "other" }, ""},
+		{"another key", func(c *config.Config) { c.Web.APIKey = viewerKey }, ""},
+		{"a short key", func(c *config.Config) { c.Web.APIKey = "sesame" }, "web.api_key: has fewer than 16 characters"},
 		{"no key", func(c *config.Config) { c.Web.APIKey = "" }, "there is no API key"},
 		{"no key and another address", func(c *config.Config) { c.Web.APIKey, c.Web.ListenAddress = "", "127.0.0.1:5000" }, "there is no API key"},
 		{"no key, as is wanted", func(c *config.Config) { c.Web.APIKey, c.Web.AllowUnauthenticated = "", true }, ""},
