@@ -128,6 +128,7 @@ func newSettings(o Options) (*settings, error) {
 	cfg.ScrapeConfigFiles = nil
 	// Without a value the storage would keep the one of the start.
 	stored := *cfg.StorageConfig.TSDBConfig
+	stored.OutOfOrderTimeWindow = cmp.Or(stored.OutOfOrderTimeWindow, o.OutOfOrderWindow.Milliseconds())
 	stored.ChunkEncoding.Floats = cmp.Or(stored.ChunkEncoding.Floats, config.FloatChunkEncodingXOR)
 	cfg.StorageConfig.TSDBConfig = &stored
 	return &settings{opts: o, cfg: &cfg, shown: *written}, nil

@@ -2,7 +2,9 @@ package tsdb
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,6 +82,44 @@ func (db *DB) Fresh() bool {
 	age := time.Since(db.LastScrape())
 	return age > -clockTolerance && age <= max(4*db.now.Load().opts.ScrapeInterval, 10*time.Second)
 }
+
+// Problem says why samples of this process cannot be written to disk, and what to do; empty while they can. It does not name
+// the path of the data directory.
+func (db *DB) Problem() string {
+	err := db.unwritten.failure()
+	if err == nil {
+		return ""
+	}
+	if ahead := db.ahead(); ahead != "" {
+		return ahead
+	}
+	return strings.ReplaceAll(err.Error(), db.now.Load().opts.Path, "the data directory")
+}
+
+// ahead says which stored samples are so far ahead of the clock that new ones are refused; empty if there are none.
+func (db *DB) ahead() string {
+	limit := time.Now().Add(time.Minute).UnixMilli()
+	var blocks []string
+	newest := int64(math.MinInt64)
+	for _, b := range db.local.Blocks() {
+		if b.MaxTime() > limit+tsdbBlock {
+			blocks = append(blocks, b.Meta().ULID.String())
+			newest = max(newest, b.MaxTime())
+		}
+	}
+	what := "blocks " + strings.Join(blocks, ", ")
+	if len(blocks) == 0 {
+		if newest = db.local.Head().MaxTime(); newest <= limit {
+			return ""
+		}
+		what = "directories wal, wbl and chunks_head"
+	}
+	return fmt.Sprintf("stored samples are ahead of the clock, the newest by %s, and new ones are refused: correct the clock; "+
+		"if it is right, stop Hancock and move the %s out of the data directory", time.Until(time.UnixMilli(newest)).Round(time.Second), what)
+}
+
+// tsdbBlock is the length of the shortest block, in milliseconds: its end may lie ahead.
+const tsdbBlock = int64(2 * time.Hour / time.Millisecond)
 
 // clockTolerance is by how much a clock may be set back without notice.
 const clockTolerance = 5 * time.Second

@@ -2,7 +2,6 @@ package tsdb_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -244,25 +243,53 @@ func TestFailedScrape(t *testing.T) {
 	require.True(t, s.LastScrape().IsZero())
 }
 
+// TestClockBehind has stored samples that are ahead of the clock. Within the out-of-order window new ones are stored, beyond
+// it they are kept in memory: scrapes and queries go on, and the problem is told with what to move.
 func TestClockBehind(t *testing.T) {
-	o := options(t)
-	s := open(t, o)
-	app := s.Appendable().Appender(t.Context())
-	_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, "up", "job", tsdb.JobName, "instance", o.Instance),
-		time.Now().Add(30*time.Minute).UnixMilli(), 1)
-	require.NoError(t, err)
-	require.NoError(t, app.Commit())
-	s.close()
+	for name, tt := range map[string]struct {
+		ahead  time.Duration
+		window time.Duration
+		stored bool
+	}{
+		"half an hour":                    {30 * time.Minute, 2 * time.Hour, true},
+		"half an hour, without a window":  {30 * time.Minute, 0, false},
+		"two days":                        {48 * time.Hour, 2 * time.Hour, false},
+		"a year, with a window of a year": {365 * 24 * time.Hour, 370 * 24 * time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t)
+			o.OutOfOrderWindow = tt.window
+			s := open(t, o)
+			app := s.Appendable().Appender(t.Context())
+			_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, "up", "job", tsdb.JobName, "instance", o.Instance),
+				time.Now().Add(tt.ahead).UnixMilli(), 1)
+			require.NoError(t, err)
+			require.NoError(t, app.Commit())
+			s.close()
 
-	var log bytes.Buffer
-	reg := prometheus.NewRegistry()
-	db, err := tsdb.Open(o, promhttp.HandlerFor(reg, promhttp.HandlerOpts{}), reg,
-		slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	require.NoError(t, err)
-	require.Contains(t, log.String(), "stored samples are ahead of the clock")
-	s = (&store{DB: db, t: t, reg: reg}).run() // Whoever waits for the first scrape does not wait for the clock.
-	require.True(t, s.LastScrape().IsZero(), "it could not be stored")
-	s.close()
+			log := new(lockedBuffer)
+			reg := prometheus.NewRegistry()
+			db, err := tsdb.Open(o, promhttp.HandlerFor(reg, promhttp.HandlerOpts{}), reg,
+				slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+			require.NoError(t, err)
+			require.Contains(t, log.String(), "stored samples are ahead of the clock")
+			require.Contains(t, log.String(), "move the directories wal, wbl and chunks_head out of the data directory")
+			s = (&store{DB: db, t: t, reg: reg}).run() // Whoever waits for the first scrape does not wait for the clock.
+			require.Equal(t, tt.stored, !s.LastScrape().IsZero())
+			require.Equal(t, tt.stored, db.Fresh())
+			switch {
+			case tt.window == 0: // Then it is as if two processes wrote the same series, and the older one loses.
+			case tt.stored:
+				require.Equal(t, 1, s.count(`up{job="hancock"} == 1`))
+				require.Empty(t, db.Problem())
+			default:
+				require.Equal(t, 1, s.count(`up{job="hancock"} == 1`), "queries have what is in memory")
+				require.Contains(t, db.Problem(), "stored samples are ahead of the clock, the newest by ")
+				require.NotContains(t, db.Problem(), o.Path)
+			}
+			s.close()
+		})
+	}
 }
 
 // TestKilled runs a store in a process of its own, kills it in the middle of its work and opens what it left.

@@ -47,10 +47,9 @@ type observedAppender struct {
 	storage.AppenderV2
 	to *observedAppendable
 	// ours says that this transaction is the end of a scrape of ourselves, at when that was, if it succeeded.
-	ours bool
-	at   int64
-	// samples are those that were taken so far.
-	samples []rawSample
+	ours  bool
+	at    int64
+	batch batch
 }
 
 // Append passes a sample on. The interface of storage has that many arguments.
@@ -63,16 +62,13 @@ func (a *observedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t
 		return 0, errClosed
 	}
 	ref, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
-	if err == nil {
-		a.samples = append(a.samples, rawSample{ls, t, v, h, fh})
-	}
 	if labels.Equal(ls, a.to.up) && !value.IsStaleNaN(v) {
 		a.ours = true
 		if err == nil && v == 1 {
 			a.at = t
 		}
 	}
-	return ref, err
+	return ref, a.batch.add(rawSample{ls, t, v, h, fh}, err)
 }
 
 // Commit makes the samples queryable, and lets that be known.
@@ -81,8 +77,8 @@ func (a *observedAppender) Commit() error {
 		return a.Rollback()
 	}
 	written := a.AppenderV2.Commit()
-	err := a.to.kept.ended(written, a.samples)
-	a.samples = nil
+	err := a.to.kept.ended(written, a.batch)
+	a.batch = batch{}
 	if written == nil && a.at != 0 {
 		a.to.newest.Store(a.at)
 	}
@@ -94,6 +90,9 @@ func (a *observedAppender) Commit() error {
 
 // Rollback drops the samples.
 func (a *observedAppender) Rollback() error {
-	a.samples = nil
+	if a.ours {
+		a.to.firstOnce.Do(func() { close(a.to.first) }) // Nobody waits for a store that refuses everything.
+	}
+	a.batch = batch{}
 	return a.AppenderV2.Rollback()
 }

@@ -121,9 +121,8 @@ func (db *DB) logOpened() {
 	gap := db.unwatched
 	db.logger.Info("storage opened", "path", db.now.Load().opts.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
 		"blocks", len(db.local.Blocks()), "series", db.local.Head().NumSeries(), "gap_seconds", max(0, gap.Seconds()))
-	if gap < -time.Minute {
-		db.logger.Warn("stored samples are ahead of the clock: new ones are refused until it has caught up; "+
-			"if the clock is right now, move the data folder away", "path", db.now.Load().opts.Path, "ahead_seconds", -gap.Seconds())
+	if ahead := db.ahead(); gap < -time.Minute && ahead != "" {
+		db.logger.Warn(ahead)
 	}
 }
 

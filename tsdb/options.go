@@ -27,6 +27,10 @@ type Options struct {
 	// is stored later.
 	ReserveBytes uint64
 
+	// OutOfOrderWindow is how much older than the newest sample of its series one may be, where Prometheus says nothing
+	// of it; 0 for not at all. It is what a clock that is set back costs.
+	OutOfOrderWindow time.Duration
+
 	// ScrapeInterval and ScrapeTimeout are those of the process' own job. Other jobs have theirs in Prometheus.
 	ScrapeInterval time.Duration
 	ScrapeTimeout  time.Duration
@@ -63,9 +67,12 @@ type Options struct {
 // it, and for the exemplars, which are a tenth: their memory is taken at once.
 func DefaultOptions() Options {
 	return Options{
-		Path:           "data",
-		Retention:      15 * 24 * time.Hour,
-		ReserveBytes:   8 << 20,
+		Path:         "data",
+		Retention:    15 * 24 * time.Hour,
+		ReserveBytes: 8 << 20,
+
+		OutOfOrderWindow: 2 * time.Hour,
+
 		ScrapeInterval: 15 * time.Second,
 		ScrapeTimeout:  10 * time.Second,
 		Instance:       "127.0.0.1:5000",
@@ -93,6 +100,7 @@ func (o Options) Validate() error {
 	}
 	errs := []error{
 		o.checkRetention(),
+		notNegative("out-of-order window", int64(o.OutOfOrderWindow)),
 		positive("storage.scrape_interval", o.ScrapeInterval),
 		positive("storage.scrape_timeout", o.ScrapeTimeout),
 		positive("drain timeout", o.DrainTimeout),

@@ -125,7 +125,7 @@ func (s roomy) room(ctx context.Context) error {
 		s.enough.Store(now)
 		return nil //nolint:nilerr // Where nobody knows, writing tells.
 	}
-	return fmt.Errorf("the disk of data folder %s is full: %s are left, and nothing is stored below %s",
+	return fmt.Errorf("the disk of %s is full: %s are left, and nothing is stored below %s",
 		s.dir, units.Base2Bytes(u.Free).Floor(), units.Base2Bytes(s.reserve)) // #nosec G115 -- a disk is smaller
 }
 

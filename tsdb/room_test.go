@@ -50,7 +50,7 @@ func TestFullDisk(t *testing.T) {
 	require.Len(t, stored(t, full.DB, "x"), 1, "what cannot be written is read from memory")
 	require.NotEmpty(t, stored(t, full.DB, "up"))
 	require.Equal(t, 1, strings.Count(log.String(), "samples cannot be written to disk and are kept in memory only"))
-	require.Contains(t, log.String(), "the disk of data folder "+o.Path+" is full: ")
+	require.Contains(t, log.String(), "the disk of "+o.Path+" is full: ")
 	full.close()
 	require.Equal(t, before, wal())
 

@@ -24,6 +24,8 @@ const (
 	unwrittenWindow = time.Hour
 	// maxUnwritten is how many there may be; the older half of all is dropped beyond it.
 	maxUnwritten = 1_000_000
+	// recent is how far from now a sample may be that the storage takes for too old. A target may expose older ones.
+	recent = 2 * time.Minute
 )
 
 // unwritten keeps in memory the samples of scrapes and rules that could not be written to disk, so that rules and queries
@@ -39,6 +41,7 @@ type unwritten struct {
 	// since is when writing began to fail; zero while it works. failed is how many samples were not written since.
 	since  time.Time
 	failed int
+	reason error
 	// some is false as long as there is nothing.
 	some atomic.Bool
 }
@@ -67,14 +70,46 @@ func newUnwritten(reg prometheus.Registerer, logger *slog.Logger) *unwritten {
 	return u
 }
 
-// ended takes the outcome of a transaction and its samples. It returns the error of those that are not kept.
-func (u *unwritten) ended(err error, samples []rawSample) error {
-	if err == nil {
-		u.succeeded(len(samples))
+// batch has the samples of a transaction.
+type batch struct {
+	taken []rawSample
+	// refused are those that the storage takes for too old, as when blocks or the clock are wrong, and why.
+	refused []rawSample
+	reason  error
+}
+
+// add takes a sample and the error of its append. It returns the error of one that is not kept.
+func (b *batch) add(s rawSample, err error) error {
+	old := errors.Is(err, storage.ErrOutOfBounds) || errors.Is(err, storage.ErrTooOldSample)
+	switch {
+	case err == nil:
+		b.taken = append(b.taken, s)
+	case old && time.Since(time.UnixMilli(s.t)).Abs() < recent:
+		b.refused, b.reason = append(b.refused, s), err
 		return nil
 	}
-	if errors.Is(err, errClosed) || len(samples) == 0 {
+	return err
+}
+
+// ended takes a batch and the outcome of its transaction. It returns the error of samples that are not kept.
+func (u *unwritten) ended(err error, b batch) error {
+	switch {
+	case errors.Is(err, errClosed):
 		return err
+	case err != nil:
+		return u.keep(append(b.taken, b.refused...), err)
+	case len(b.refused) > 0:
+		return u.keep(b.refused, b.reason)
+	case len(b.taken) > 0:
+		u.succeeded()
+	}
+	return nil
+}
+
+// keep keeps samples that cannot be written.
+func (u *unwritten) keep(samples []rawSample, err error) error {
+	if len(samples) == 0 {
+		return nil // Nothing is lost.
 	}
 	u.total.Add(float64(len(samples)))
 	u.mu.Lock()
@@ -83,6 +118,7 @@ func (u *unwritten) ended(err error, samples []rawSample) error {
 		u.since = time.Now()
 		u.logger.Error("samples cannot be written to disk and are kept in memory only", "event", "storage_unwritable", "error", err)
 	}
+	u.reason = err
 	for _, s := range samples {
 		u.add(s)
 	}
@@ -94,9 +130,19 @@ func (u *unwritten) ended(err error, samples []rawSample) error {
 	return nil
 }
 
+// failure is why samples are not written now; nil while they are.
+func (u *unwritten) failure() error {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	if u.since.IsZero() {
+		return nil
+	}
+	return u.reason
+}
+
 // succeeded notes that samples were written.
-func (u *unwritten) succeeded(n int) {
-	if n == 0 || !u.some.Load() {
+func (u *unwritten) succeeded() {
+	if !u.some.Load() {
 		return
 	}
 	u.mu.Lock()
@@ -288,37 +334,31 @@ func (a keepingAppendable) Appender(ctx context.Context) storage.Appender {
 
 type keepingAppender struct {
 	storage.Appender
-	to      *unwritten
-	samples []rawSample
+	to    *unwritten
+	batch batch
 }
 
 // Append implements storage.Appender.
 func (a *keepingAppender) Append(ref storage.SeriesRef, ls labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
 	ref, err := a.Appender.Append(ref, ls, t, v)
-	if err == nil {
-		a.samples = append(a.samples, rawSample{labels: ls, t: t, v: v})
-	}
-	return ref, err
+	return ref, a.batch.add(rawSample{labels: ls, t: t, v: v}, err)
 }
 
 // AppendHistogram implements storage.Appender.
 func (a *keepingAppender) AppendHistogram(ref storage.SeriesRef, ls labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
 	ref, err := a.Appender.AppendHistogram(ref, ls, t, h, fh)
-	if err == nil {
-		a.samples = append(a.samples, rawSample{labels: ls, t: t, h: h, fh: fh})
-	}
-	return ref, err
+	return ref, a.batch.add(rawSample{labels: ls, t: t, h: h, fh: fh}, err)
 }
 
 // Commit writes the samples, or keeps them.
 func (a *keepingAppender) Commit() error {
-	err := a.to.ended(a.Appender.Commit(), a.samples)
-	a.samples = nil
+	err := a.to.ended(a.Appender.Commit(), a.batch)
+	a.batch = batch{}
 	return err
 }
 
 // Rollback implements storage.Appender.
 func (a *keepingAppender) Rollback() error {
-	a.samples = nil
+	a.batch = batch{}
 	return a.Appender.Rollback()
 }

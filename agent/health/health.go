@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"sync"
@@ -36,6 +37,9 @@ type Deps struct {
 	// LastSample is the time of the newest of our own samples that can be
 	// queried, zero while there is none.
 	LastSample func() time.Time
+	// StorageProblem says why samples cannot be stored; empty while they can.
+	// Nil for never.
+	StorageProblem func() string
 	// Memory is the available memory in bytes, Disk the free space of the
 	// file system that holds a folder. Default: those of this machine.
 	Memory func(context.Context) (uint64, error)
@@ -60,6 +64,8 @@ type Check struct {
 
 	// logged is the detail for the log, when it may tell more.
 	logged string
+	// waiting says that it is about what has not come yet.
+	waiting bool
 	// observed is the figure behind the status, nil when there is none.
 	observed *observation
 }
@@ -115,6 +121,8 @@ type result struct {
 	report Report
 	by     *settings
 	taken  time.Time
+	// until is when it ends to be true whatever its age, zero for never.
+	until time.Time
 }
 
 // New returns a checker. It looks at nothing yet.
@@ -187,7 +195,10 @@ func (c *Checker) current(age time.Duration) *result {
 	ctx, cancel := context.WithTimeout(c.life, now.opts.Timeout)
 	defer cancel()
 	report := c.look(ctx, now)
-	r := &result{report, now, c.deps.Now()}
+	r := &result{report: report, by: now, taken: c.deps.Now()}
+	if c.deps.LastSample != nil && report.Checks[samplesCheck].waiting {
+		r.until = c.started.Add(now.opts.ScrapeInterval)
+	}
 	if c.life.Err() == nil {
 		c.tell(c.latest.Load(), r)
 	}
@@ -221,6 +232,9 @@ func (c *Checker) isYounger(r *result, age time.Duration) bool {
 	if r == nil || r.by != c.now.Load() {
 		return false
 	}
+	if now := c.deps.Now(); !r.until.IsZero() && !now.Before(r.until) {
+		return false
+	}
 	since := c.deps.Now().Sub(r.taken)
 	return since >= 0 && since < age
 }
@@ -237,7 +251,7 @@ func (c *Checker) look(ctx context.Context, now *settings) Report {
 		diskCheck:   c.checkDisk(ctx, now.opts),
 	}
 	if c.deps.LastSample != nil {
-		checks[samplesCheck] = c.checkSamples(now.opts.MaxSampleAge)
+		checks[samplesCheck] = c.checkSamples(now.opts)
 	}
 	wg.Wait()
 	for i, b := range now.backends {
@@ -305,22 +319,38 @@ func threshold(have, want uint64, detail string) Check {
 	return check
 }
 
+// clockTolerance is by how much a clock may be set back without notice.
+const clockTolerance = 5 * time.Second
+
 // checkSamples tells whether our own metrics still arrive in the store.
-func (c *Checker) checkSamples(maxAge time.Duration) Check {
+func (c *Checker) checkSamples(o Options) Check {
 	last, now := c.deps.LastSample(), c.deps.Now()
-	age := max(now.Sub(last), 0).Seconds()
-	switch {
-	case last.IsZero() && now.Sub(c.started) < maxAge:
-		return Check{Status: OK, Detail: "waiting for the first sample"}
+	problem := ""
+	if c.deps.StorageProblem != nil {
+		problem = c.deps.StorageProblem()
+	}
+	age := now.Sub(last)
+	var check Check
+	switch wait := o.ScrapeInterval - now.Sub(c.started); {
+	case last.IsZero() && wait > 0 && problem == "":
+		return Check{Status: OK, waiting: true, Detail: fmt.Sprintf("waiting for the first sample for %.0f s at most", math.Ceil(wait.Seconds()))}
 	case last.IsZero():
-		return Check{Status: Degraded, Detail: "no sample was stored"}
+		check = Check{Status: Degraded, Detail: "no sample was stored since the start"}
+	default:
+		check = Check{
+			Status: OK, Detail: fmt.Sprintf("last_sample_age_s=%.0f", age.Seconds()),
+			observed: &observation{"sampleAge", "s", age.Seconds()},
+		}
 	}
-	check := Check{
-		Status: OK, Detail: fmt.Sprintf("last_sample_age_s=%.0f", age),
-		observed: &observation{"sampleAge", "s", age},
-	}
-	if now.Sub(last) > maxAge {
+	switch {
+	case !last.IsZero() && age < -clockTolerance:
 		check.Status = Degraded
+		check.Detail += ": the newest sample is ahead of the clock, which was set back: correct the clock"
+	case age > o.MaxSampleAge || problem != "":
+		check.Status = Degraded
+	}
+	if problem != "" {
+		check.Detail += ": " + problem
 	}
 	return check
 }

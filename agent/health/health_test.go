@@ -140,13 +140,24 @@ func TestStatuses(t *testing.T) {
 		{name: "samples", backends: []health.Backend{ollama(same)}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "last_sample_age_s=3"},
 		{name: "no first sample yet", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
 			d.LastSample = func() time.Time { return time.Time{} }
-		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "waiting for the first sample"},
+		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "waiting for the first sample for 15 s at most"},
 		{name: "no sample for long", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
 			d.LastSample = func() time.Time { return clock().Add(-61 * time.Second) }
 		}, code: 200, status: "degraded", check: "prometheus", want: "degraded", detail: "last_sample_age_s=61"},
 		{name: "sample of the future", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
 			d.LastSample = func() time.Time { return clock().Add(time.Hour) }
-		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "last_sample_age_s=0"},
+		}, code: 200, status: "degraded", check: "prometheus", want: "degraded",
+			detail: "last_sample_age_s=-3600: the newest sample is ahead of the clock, which was set back: correct the clock"},
+		{name: "a clock that was corrected a little", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.LastSample = func() time.Time { return clock().Add(2 * time.Second) }
+		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "last_sample_age_s=-2"},
+		{name: "samples in memory only", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.StorageProblem = func() string { return "the disk is full" }
+		}, code: 200, status: "degraded", check: "prometheus", want: "degraded", detail: "last_sample_age_s=3: the disk is full"},
+		{name: "no first sample, and why", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+			d.LastSample = func() time.Time { return time.Time{} }
+			d.StorageProblem = func() string { return "the disk is full" }
+		}, code: 200, status: "degraded", check: "prometheus", want: "degraded", detail: "no sample was stored since the start: the disk is full"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := healthy()

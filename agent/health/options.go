@@ -21,6 +21,8 @@ type Options struct {
 	// MinMemoryBytes and MinDiskBytes are the bytes of available memory and of free
 	// disk below which the status is degraded.
 	MinMemoryBytes, MinDiskBytes uint64
+	// ScrapeInterval is how long the first of our own samples is waited for.
+	ScrapeInterval time.Duration
 	// MaxSampleAge is how old the newest of our own samples may be. A few
 	// scrape intervals.
 	MaxSampleAge time.Duration
@@ -48,6 +50,7 @@ func DefaultOptions() Options {
 		TrafficAge:     2 * time.Minute,
 		MinMemoryBytes: 512 << 20,
 		MinDiskBytes:   1 << 30,
+		ScrapeInterval: 15 * time.Second,
 		MaxSampleAge:   time.Minute,
 		DataDir:        "data",
 	}

@@ -175,7 +175,7 @@ func (s services) healthBackends() (backends []health.Backend) {
 
 func newChecker(s services) (*health.Checker, error) {
 	return health.New(s.healthOptions(s.opts), health.Deps{
-		Backends: s.healthBackends(), LastSample: s.db.LastScrape, Metrics: s.reg, Log: s.log.With("component", "health"),
+		Backends: s.healthBackends(), LastSample: s.db.LastScrape, StorageProblem: s.db.Problem, Metrics: s.reg, Log: s.log.With("component", "health"),
 	})
 }
 

@@ -152,9 +152,14 @@ func compose(c config.Config) (options, error) {
 	o.tsdb.QueryTimeout, o.tsdb.QueryMaxSamples = time.Duration(c.Storage.Query.Timeout), c.Storage.Query.MaxSamples
 	o.tsdb.QueryConcurrency, o.tsdb.QueryLookback = c.Storage.Query.MaxConcurrency, time.Duration(c.Storage.Query.LookbackDelta)
 
+	if _, written := c.Sources.Place(config.Path{"prometheus", "storage", "tsdb", "out_of_order_time_window"}); written {
+		o.tsdb.OutOfOrderWindow = 0 // The section says it, if only that there is none.
+	}
+
 	o.log.Dir = filepath.Join(o.tsdb.Path, "log")
 	o.log.MaxSizeBytes, o.log.MaxTotalBytes = int64(c.Agent.Log.MaxFileSize), int64(c.Agent.Log.MaxTotalSize)
 	o.health.DataDir = o.tsdb.Path
+	o.health.ScrapeInterval = o.tsdb.ScrapeInterval
 	o.health.MaxSampleAge = max(4*o.tsdb.ScrapeInterval, o.health.MaxSampleAge)
 
 	o.api.EnableAdmin, o.api.EnableRemoteWrite, o.api.EnableOTLP = c.Web.EnableAdminAPI, c.Web.EnableRemoteWrite, c.Web.EnableOTLP
