@@ -179,7 +179,10 @@ func (db *DB) openStorage() error {
 	o.HeadChunksWriteQueueSize = 0
 	o.FeatureRegistry = db.features
 
-	var err error
+	err := newAsides(opts.Path, db.registry, db.logger).check()
+	if err != nil {
+		return fmt.Errorf("checking storage in %s: %w", opts.Path, err)
+	}
 	db.local, err = promtsdb.Open(opts.Path, db.logger, db.registry, o, db.stats)
 	if err != nil {
 		return fmt.Errorf("opening storage in %s: %w", opts.Path, err)
