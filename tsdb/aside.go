@@ -116,6 +116,6 @@ func (a *asides) move(what, name string, cause error, effect string) error {
 		return fmt.Errorf("%s is corrupt (%w) and cannot be moved to %s: %w", filepath.Join(a.path, name), cause, to, err)
 	}
 	a.moved.WithLabelValues(what).Inc()
-	a.logger.Error("moved corrupt "+what+" aside", "event", "storage_corrupt", "name", name, "moved_to", to, "effect", effect, "error", cause)
+	a.logger.Error("moved corrupt data aside", "event", "storage_corrupt", "what", what, "name", name, "moved_to", to, "effect", effect, "error", cause)
 	return nil
 }

@@ -53,7 +53,7 @@ func TestCorruptFiles(t *testing.T) {
 				s := (&store{DB: db, t: t, reg: reg}).run()
 				require.Equal(t, 1, s.count(`up{job="hancock"}`), "it stores and answers")
 				require.NotEmpty(t, stored(t, db, "other"), "the other block is there")
-				name := strings.Split(strings.Replace(file, "block", block, 1), "/")[0]
+				name, _, _ := strings.Cut(strings.Replace(file, "block", block, 1), "/")
 				aside, err := filepath.Glob(filepath.Join(o.Path, "corrupt", name+"-*"))
 				require.NoError(t, err)
 				if len(aside) == 0 {

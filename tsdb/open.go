@@ -122,7 +122,7 @@ func (db *DB) logOpened() {
 	db.logger.Info("storage opened", "path", db.now.Load().opts.Path, "duration_ms", time.Since(db.opened).Milliseconds(),
 		"blocks", len(db.local.Blocks()), "series", db.local.Head().NumSeries(), "gap_seconds", max(0, gap.Seconds()))
 	if ahead := db.ahead(); gap < -time.Minute && ahead != "" {
-		db.logger.Warn(ahead)
+		db.logger.Warn("stored samples are ahead of the clock", "event", "storage_ahead", "detail", ahead)
 	}
 }
 

@@ -144,10 +144,12 @@ func TestStatuses(t *testing.T) {
 		{name: "no sample for long", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
 			d.LastSample = func() time.Time { return clock().Add(-61 * time.Second) }
 		}, code: 200, status: "degraded", check: "prometheus", want: "degraded", detail: "last_sample_age_s=61"},
-		{name: "sample of the future", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
-			d.LastSample = func() time.Time { return clock().Add(time.Hour) }
-		}, code: 200, status: "degraded", check: "prometheus", want: "degraded",
-			detail: "last_sample_age_s=-3600: the newest sample is ahead of the clock, which was set back: correct the clock"},
+		{
+			name: "sample of the future", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
+				d.LastSample = func() time.Time { return clock().Add(time.Hour) }
+			}, code: 200, status: "degraded", check: "prometheus", want: "degraded",
+			detail: "last_sample_age_s=-3600: the newest sample is ahead of the clock, which was set back: correct the clock",
+		},
 		{name: "a clock that was corrected a little", backends: []health.Backend{ollama(same)}, change: func(d *health.Deps) {
 			d.LastSample = func() time.Time { return clock().Add(2 * time.Second) }
 		}, code: 200, status: "ok", check: "prometheus", want: "ok", detail: "last_sample_age_s=-2"},
