@@ -48,17 +48,29 @@ func TestFailingRules(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		o := alerting.DefaultOptions()
 		o.BuiltinRules, o.RuleFiles = false, []string{file}
+		var mu sync.Mutex // guards the next three
 		found := promql.Vector{{Metric: labels.FromStrings("job", "x"), F: 1}}
 		var failure error
 		fresh := true
+		set := func(change func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			change()
+		}
 		query := func(_ context.Context, expr string, _ time.Time) (promql.Vector, error) {
 			if expr == "vector(1)" {
 				return promql.Vector{{F: 1}}, nil
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			return found, failure
 		}
 		sent := &everything{}
-		m, err := alerting.New(o, alerting.Storage{Queryable: noSamples{}, Appendable: discard{}, Query: query, Fresh: func() bool { return fresh }},
+		m, err := alerting.New(o, alerting.Storage{Queryable: noSamples{}, Appendable: discard{}, Query: query, Fresh: func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return fresh
+		}},
 			sent, prometheus.NewRegistry(), logger(t))
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -80,7 +92,7 @@ func TestFailingRules(t *testing.T) {
 		require.Contains(t, got, "Watchdog")
 		require.NotContains(t, got, "Pending")
 
-		failure, fresh = errors.New("the store is broken"), false
+		set(func() { failure, fresh = errors.New("the store is broken"), false })
 		for range 6 { // Half an hour, some times as long as an alert is valid.
 			got = within(5 * time.Minute)
 			require.Contains(t, got, "A")
@@ -88,13 +100,13 @@ func TestFailingRules(t *testing.T) {
 			require.NotContains(t, got, "Watchdog")
 			require.NotContains(t, got, "Pending")
 		}
-		failure, fresh = nil, true
+		set(func() { failure, fresh = nil, true })
 		got = within(5 * time.Minute)
 		require.True(t, got["A"].After(time.Now()))
 		require.Contains(t, got, "Watchdog")
 
 		// What ends is resolved.
-		found = nil
+		set(func() { found = nil })
 		got = within(5 * time.Minute)
 		require.Contains(t, got, "A")
 		require.False(t, got["A"].After(time.Now()))

@@ -27,6 +27,7 @@ import (
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/backtest"
 	"github.com/cyberviser/hancock/docs"
+	"github.com/cyberviser/hancock/internal/loglimit"
 	"github.com/cyberviser/hancock/internal/redact"
 	"github.com/cyberviser/hancock/tsdb"
 	"github.com/cyberviser/hancock/ui"
@@ -179,10 +180,10 @@ func newChecker(s services) (*health.Checker, error) {
 	})
 }
 
-// libraryLogger keeps secrets out of the log, and the steps of libraries unless
-// somebody is looking for a fault.
+// libraryLogger keeps secrets out of the log, lines that a library repeats
+// without end, and its steps unless somebody is looking for a fault.
 func libraryLogger(l *requestlog.Log, level slog.Leveler) *slog.Logger {
-	return slog.New(redact.NewHandler(l.Logger(libraryLevel{level}).Handler()))
+	return slog.New(loglimit.NewHandler(redact.NewHandler(l.Logger(libraryLevel{level}).Handler())))
 }
 
 // libraryLevel is what libraries log from, by the level of the log.

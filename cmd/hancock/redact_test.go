@@ -166,3 +166,16 @@ alertmanager:
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 	p.kill()
 }
+
+// TestLibrariesDoNotFloodTheLog has a library repeat a line without end; the lines of our own packages all remain.
+func TestLibrariesDoNotFloodTheLog(t *testing.T) {
+	out := new(safeBuffer)
+	logs := requestlog.NewLog(out, slog.LevelInfo)
+	library, own := libraryLogger(logs, slog.LevelInfo).With("component", "tsdb"), logs.Logger(slog.LevelDebug)
+	for range 1000 {
+		library.Error("Error reading file", "err", "unexpected end of JSON input")
+		own.Info("notification attempt", "event", "notification_attempt")
+	}
+	require.Equal(t, 20, strings.Count(out.String(), "Error reading file"))
+	require.Equal(t, 1000, strings.Count(out.String(), "notification_attempt"))
+}
