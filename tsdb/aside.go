@@ -28,6 +28,7 @@ type asides struct {
 	path   string
 	logger *slog.Logger
 	moved  *prometheus.CounterVec
+	n      int
 	now    func() time.Time
 }
 
@@ -116,6 +117,7 @@ func (a *asides) move(what, name string, cause error, effect string) error {
 		return fmt.Errorf("%s is corrupt (%w) and cannot be moved to %s: %w", filepath.Join(a.path, name), cause, to, err)
 	}
 	a.moved.WithLabelValues(what).Inc()
+	a.n++
 	a.logger.Error("moved corrupt data aside", "event", "storage_corrupt", "what", what, "name", name, "moved_to", to, "effect", effect, "error", cause)
 	return nil
 }

@@ -83,6 +83,9 @@ func (db *DB) Fresh() bool {
 	return age > -clockTolerance && age <= max(4*db.now.Load().opts.ScrapeInterval, 10*time.Second)
 }
 
+// Corrupt is how many corrupt blocks and directories of head chunks Open has moved aside.
+func (db *DB) Corrupt() int { return db.corrupt }
+
 // Problem says why samples of this process cannot be written to disk, and what to do; empty while they can. It does not name
 // the path of the data directory.
 func (db *DB) Problem() string {

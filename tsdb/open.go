@@ -41,6 +41,8 @@ type DB struct {
 	opened    time.Time
 	// unwatched is what Gap returns.
 	unwatched time.Duration
+	// corrupt is what Corrupt returns.
+	corrupt int
 
 	lock     fileutil.Releaser
 	stats    *promtsdb.DBStats
@@ -179,8 +181,9 @@ func (db *DB) openStorage() error {
 	o.HeadChunksWriteQueueSize = 0
 	o.FeatureRegistry = db.features
 
-	err := newAsides(opts.Path, db.registry, db.logger).check()
-	if err != nil {
+	corrupt := newAsides(opts.Path, db.registry, db.logger)
+	err := corrupt.check()
+	if db.corrupt = corrupt.n; err != nil {
 		return fmt.Errorf("checking storage in %s: %w", opts.Path, err)
 	}
 	db.local, err = promtsdb.Open(opts.Path, db.logger, db.registry, o, db.stats)

@@ -19,7 +19,7 @@ func (s *Server) readable(c echo.Context) bool {
 		}
 		switch c.Path() {
 		case "/assets/*", "/favicon.ico", "/favicon.svg", "/metrics", "/rules.yml", "/openapi.yaml", "/v1/agents",
-			"/api/v1/notifications/live", "/api/v2/*", "/api/hancock/requests", "/api/hancock/logs", "/api/hancock/notifications",
+			"/api/v1/notifications/live", "/api/v2/*", "/api/hancock/requests", "/api/hancock/logs", "/api/hancock/events", "/api/hancock/notifications",
 			"/api/hancock/alerts/history", "/api/hancock/alerts/outgoing":
 			return true
 		case "/api/v1/*":

@@ -27,6 +27,7 @@ import (
 	"github.com/cyberviser/hancock/alerting"
 	"github.com/cyberviser/hancock/alerting/backtest"
 	"github.com/cyberviser/hancock/docs"
+	"github.com/cyberviser/hancock/internal/events"
 	"github.com/cyberviser/hancock/internal/loglimit"
 	"github.com/cyberviser/hancock/internal/redact"
 	"github.com/cyberviser/hancock/tsdb"
@@ -53,6 +54,7 @@ type services struct {
 	health       *health.Checker
 	api          *tsdb.API
 	server       *web.Server
+	events       *events.Log
 	// parts are those that work on their own.
 	parts *background
 }
@@ -146,7 +148,7 @@ func newServer(ctx context.Context, s services, reload *reloader, demo bool) (*w
 	return web.New(s.opts.web, web.Handlers{
 		Log: requestlog.Middleware(s.log), Outer: []echo.MiddlewareFunc{s.agent.Middleware()},
 		Routes: []web.Routes{
-			s.agent, s.health, s.logs, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload, documents,
+			s.agent, s.health, s.logs, s.events, s.notification.inside, newHistory(s), newOutgoing(s), newBacktest(ctx, s, reload), reload, documents,
 			rulesExport{func() alerting.Options { return reload.current.Load().alerting }},
 		},
 		Metrics: metricsHandler(s.reg, s.log),

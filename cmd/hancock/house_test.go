@@ -58,6 +58,7 @@ var imports = map[string][]string{
 		"cmd/hancock/internal/lint",
 		"docs",
 		"internal/amcompat",
+		"internal/events",
 		"internal/loglimit",
 		"internal/redact",
 		"internal/render",

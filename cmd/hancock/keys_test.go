@@ -122,6 +122,7 @@ func assembled(t *testing.T, environment map[string]string) *web.Server {
 	s.db, err = tsdb.Open(s.opts.tsdb, http.NotFoundHandler(), s.reg, s.quiet)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
+	require.NoError(t, s.openEvents())
 	s.notification, err = openNotification(s)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.notification.Close()) })
@@ -147,7 +148,7 @@ func assembled(t *testing.T, environment map[string]string) *web.Server {
 // TestReadOnlyKeyOnEveryRoute walks over all routes. One that is not named here needs the API key.
 func TestReadOnlyKeyOnEveryRoute(t *testing.T) {
 	readable := regexp.MustCompile(`^(GET|HEAD) /(|assets/\*|favicon\.(ico|svg)|docs(/.*)?|metrics|health|livez|readyz|-/healthy|-/ready|rules\.yml|openapi\.yaml|v1/agents` +
-		`|api/v1/\*|api/v1/notifications/live|api/v2/\*|api/hancock/(requests|logs|notifications|alerts/history|alerts/outgoing)` +
+		`|api/v1/\*|api/v1/notifications/live|api/v2/\*|api/hancock/(requests|logs|events|notifications|alerts/history|alerts/outgoing)` +
 		`|query|graph|targets|config|status|alerts|rules|silences|service-discovery|alertmanager-discovery|flags|tsdb-status|classic/\*|new/\*)$`)
 	server := assembled(t, map[string]string{"HANCOCK_API_KEY": clientKey, "HANCOCK_READ_ONLY_KEY": viewerKey})
 	routes := server.Routes()

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cyberviser/hancock/cmd/hancock/internal/config"
+	"github.com/cyberviser/hancock/internal/events"
 )
 
 // reloader takes a changed configuration into the running process, when SIGHUP
@@ -34,8 +35,9 @@ type reloader struct {
 	bind func(*options)
 	// look warns of what is valid but of no use; settled says that metrics of
 	// others should be there by now.
-	look func(_ context.Context, _ config.Config, settled bool)
-	log  *slog.Logger
+	look   func(_ context.Context, _ config.Config, settled bool)
+	log    *slog.Logger
+	events *events.Log
 	// hangups are the signals that ask for a reload.
 	hangups <-chan os.Signal
 
@@ -76,7 +78,7 @@ func newReloader(inv invocation, s services, demo *demonstration, hangups <-chan
 			}
 		},
 		look: func(ctx context.Context, c config.Config, settled bool) { warnOfRules(ctx, s, c, settled) },
-		log:  s.log.With("component", "configuration"), started: inv.config, tls: tlsEnabled(inv.config.Web.ConfigFile),
+		log:  s.log.With("component", "configuration"), events: s.events, started: inv.config, tls: tlsEnabled(inv.config.Web.ConfigFile),
 	}
 	r.current.Store(&s.opts)
 	r.succeeded.Store(begun.UnixMilli())
@@ -160,6 +162,7 @@ func (r *reloader) reload() (restart []string, err error) {
 	defer r.mu.Unlock()
 	defer func() {
 		r.failed.Store(err != nil)
+		r.reloaded(err)
 		if err != nil {
 			r.log.Error("configuration not reloaded, the last good one goes on", "event", "config_reload_failed", "error", oneLine(err))
 			return

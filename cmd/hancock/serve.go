@@ -80,6 +80,10 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		return err
 	}
 	defer closing(&err, "log", s.logs.Close)
+	if err := s.openEvents(); err != nil {
+		return err
+	}
+	defer s.stopped(ctx)
 
 	if s.notification, err = openNotification(s); err != nil {
 		return err
@@ -127,7 +131,11 @@ func serve(ctx context.Context, inv invocation, demo *demonstration, stdout, std
 		s.agent.Stopping()
 		s.logs.EndStreams()
 	})()
-	err = s.server.Serve(ctx, ln)
+	return withPart(ctx, s.server.Serve(ctx, ln))
+}
+
+// withPart adds the error of a part that ended the process.
+func withPart(ctx context.Context, err error) error {
 	if failure := (partError{}); errors.As(context.Cause(ctx), &failure) {
 		return errors.Join(failure, err)
 	}
