@@ -83,6 +83,7 @@ func doubling(n int) string {
 func TestTemplatesOfRequestsAreBounded(t *testing.T) {
 	server := serve(t, &backtest.Handler{})
 	const time5, memory = "does not end within 5s", "needs more than 64 MiB of memory"
+	const either = time5 + "|" + memory // whichever comes first on this machine
 	nested := func(depth int, inner string) string {
 		return strings.Repeat("{{ range 10 }}", depth) + inner + strings.Repeat("{{ end }}", depth)
 	}
@@ -90,14 +91,14 @@ func TestTemplatesOfRequestsAreBounded(t *testing.T) {
 		{"doubled 31 times", doubling(31), memory},
 		{"doubled and shown", doubling(14) + "{{ $s }}", "has 163840 bytes, more than the limit of 65536"},
 		{"counts", "{{ range 1000000000000 }}{{ end }}", time5},
-		{"counts and writes", "{{ range 1000000000000 }}" + strings.Repeat("x", 5000) + "{{ end }}", memory},
+		{"counts and writes", "{{ range 1000000000000 }}" + strings.Repeat("x", 5000) + "{{ end }}", either},
 		{"loops in loops", nested(20, ""), time5},
 		{"calls itself", `{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}`, "calls itself too deeply"},
 		{"calls itself twice", `{{ define "a" }}{{ template "a" . }}{{ template "a" . }}{{ end }}{{ template "a" . }}`, "calls itself too deeply"},
 		{"replaces", `{{ $s := reReplaceAll "x" "xxxxxxxxxxxxxxxxxxxx" "xxxxxxxxxx" }}` +
-			strings.Repeat(`{{ $s = reReplaceAll "x" "xxxxxxxxxxxxxxxxxxxx" $s }}`, 10), memory},
-		{"pads", `{{ printf "` + strings.Repeat("%1000000d", 500) + `" ` + strings.Repeat("1 ", 500) + "}}", memory},
-		{"escapes", strings.ReplaceAll(doubling(18), "x", "<") + strings.Repeat("{{ $s = js $s }}", 10), memory},
+			strings.Repeat(`{{ $s = reReplaceAll "x" "xxxxxxxxxxxxxxxxxxxx" $s }}`, 10), either},
+		{"pads", `{{ printf "` + strings.Repeat("%1000000d", 500) + `" ` + strings.Repeat("1 ", 500) + "}}", either},
+		{"escapes", strings.ReplaceAll(doubling(18), "x", "<") + strings.Repeat("{{ $s = js $s }}", 10), either},
 		{"asks", nested(3, `{{ query "up" }}`), "asks more than 100 queries"},
 	} {
 		for _, field := range []string{"annotations", "labels"} {
@@ -107,7 +108,7 @@ func TestTemplatesOfRequestsAreBounded(t *testing.T) {
 				answer, err := io.ReadAll(res.Body)
 				require.NoError(t, err)
 				require.Equal(t, http.StatusUnprocessableEntity, res.StatusCode, "%.400s", answer)
-				require.Contains(t, string(answer), tt.says)
+				require.Regexp(t, tt.says, string(answer))
 				require.Contains(t, string(answer), `rules: group \"hosts\", rule \"Down\": `+field+".text: ")
 			})
 		}
