@@ -244,7 +244,7 @@ func TestFailedScrape(t *testing.T) {
 }
 
 // TestClockBehind has stored samples that are ahead of the clock. Within the out-of-order window new ones are stored, beyond
-// it they are kept in memory: scrapes and queries go on, and the problem is told with what to move.
+// it they are kept in memory: scrapes and queries go on, and the problem says what to move.
 func TestClockBehind(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ahead  time.Duration

@@ -91,7 +91,7 @@ func (a *observedAppender) Commit() error {
 // Rollback drops the samples.
 func (a *observedAppender) Rollback() error {
 	if a.ours {
-		a.to.firstOnce.Do(func() { close(a.to.first) }) // Nobody waits for a store that refuses everything.
+		a.to.firstOnce.Do(func() { close(a.to.first) }) // Rules do not wait for a store that refuses everything.
 	}
 	a.batch = batch{}
 	return a.AppenderV2.Rollback()

@@ -119,7 +119,7 @@ func TestCrowdOfWrongKeys(t *testing.T) {
 	require.Len(t, s.failures.clients, 1)
 }
 
-// TestReadOnlyKey reads with the second key, and is refused everything else, what nobody has thought of included.
+// TestReadOnlyKey reads with the second key, and is refused everything else, unknown routes included.
 func TestReadOnlyKey(t *testing.T) {
 	const viewer = "the-key-of-those-who-read"
 	s, _, _ := keyed(t, func(o *Options) { o.ReadOnlyKey = viewer })

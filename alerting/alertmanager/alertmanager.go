@@ -65,8 +65,8 @@ type Options struct {
 	// Outgoing returns the labels with which an alert of a rule is sent, and whether it is sent at all. Test alerts get
 	// them too. nil leaves labels as they are.
 	Outgoing func(labels.Labels) (sent labels.Labels, keep bool)
-	// Fresh reports whether the samples of this process are stored. While they are not, nobody is notified of the
-	// heartbeat. nil is always true. A reload does not change it.
+	// Fresh reports whether the samples of this process are stored. While they are not, the heartbeat is not
+	// notified. nil is always true. A reload does not change it.
 	Fresh func() bool
 }
 

@@ -15,8 +15,8 @@ import (
 // Destination is a host that notifications of a receiver are sent to.
 type Destination struct {
 	Receiver, Integration string // the integration's kind, such as slack
-	// Host has the port where one is given. It is in parentheses where only the
-	// moment of sending tells.
+	// Host has the port where one is given. In parentheses is why it is not known
+	// before a notification is sent.
 	Host string
 }
 
@@ -70,7 +70,7 @@ func hostOfIntegration(kind string, c reflect.Value) string {
 			return host
 		}
 		if file := settings[name+"_file"]; file.IsValid() && file.String() != "" {
-			return "(in " + file.String() + ")"
+			return "(in a file)" // whose path is no business of /health's clients
 		}
 	}
 	return ""

@@ -16,7 +16,7 @@ func TestDestinations(t *testing.T) {
 	t.Parallel()
 	integrations := map[string]string{ // by the settings of an integration: its host
 		"discord_configs: [{webhook_url: 'http://discord.example/s3cret'}]":                          "discord.example",
-		"discord_configs: [{webhook_url_file: /etc/discord}]":                                        "(in /etc/discord)",
+		"discord_configs: [{webhook_url_file: /etc/discord}]":                                        "(in a file)",
 		"email_configs: [{to: a@example.org, from: b@example.org, smarthost: 'mail.example:25'}]":    "mail.example:25",
 		"email_configs: [{to: c@example.org}]":                                                       "global.example:587",
 		"incidentio_configs: [{url: 'https://incident.example/s3cret', alert_source_token: s3cret}]": "incident.example",

@@ -53,18 +53,21 @@ func CheckTemplates(ctx context.Context, p *render.Process, c *config.Config, ex
 		return nil, nil
 	}
 	k := &templateCheck{config: c, secrets: collectSecrets(c)}
+	var custom []place
+	k.each(func(p place) {
+		if len(c.Templates) > 0 || p.text != p.fallback {
+			custom = append(custom, p)
+		}
+	})
+	if len(custom) == 0 && len(c.Templates) == 0 {
+		return nil, nil // Alertmanager's own are not parsed for it: this is part of every start.
+	}
 	var err error
 	if k.tmpl, k.set, err = newTemplate(c.Templates, externalURL); err != nil {
 		return nil, fmt.Errorf("parsing templates: %w", err)
 	}
 	k.files()
-	var places []place
-	k.each(func(p place) {
-		if !k.static(p) && (len(c.Templates) > 0 || p.text != p.fallback) {
-			places = append(places, p)
-		}
-	})
-	if err := k.dynamic(ctx, p, places); err != nil {
+	if err := k.dynamic(ctx, p, slices.DeleteFunc(custom, k.static)); err != nil {
 		return nil, fmt.Errorf("rendering templates: %w", err)
 	}
 	return k.findings, nil

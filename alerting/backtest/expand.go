@@ -167,5 +167,5 @@ func (x *run) expandHere(all []ruletemplate.Template, query ruletemplate.QueryFu
 	return results
 }
 
-// isTemplate tells whether the value of a label or an annotation has to be expanded.
+// isTemplate reports whether the value of a label or an annotation has to be expanded.
 func isTemplate(text string) bool { return strings.Contains(text, "{{") }

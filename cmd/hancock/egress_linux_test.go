@@ -19,9 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inNamespace is set in the process that has a network of its own.
-const inNamespace = "HANCOCK_TEST_NAMESPACE"
-
 // TestEgress sends 10,000 requests to a process whose model fails now and then and whose configuration has a key for OpenAI.
 // It runs in a network in which every address leads to this machine, so that each attempt to reach another one arrives.
 func TestEgress(t *testing.T) {
@@ -29,18 +26,7 @@ func TestEgress(t *testing.T) {
 		testEgress(t)
 		return
 	}
-	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestEgress$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if os.Getuid() != 0 {
-		id := []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = id, []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "--- PASS: TestEgress")
+	runInNamespace(t, syscall.CLONE_NEWNET)
 }
 
 // outside counts what arrives at the addresses of others: DNS over UDP and TCP, HTTP and HTTPS.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,28 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inMountNamespace is set in the process that has mounts of its own.
-const inMountNamespace = "HANCOCK_TEST_MOUNTS"
-
 // TestFullDisk fills the disk of a process: the heartbeat stops, what happens meanwhile is notified, nothing is resolved
 // only because it is not stored, and when there is room again everything goes on, over a kill -9 too.
 func TestFullDisk(t *testing.T) {
-	if os.Getenv(inMountNamespace) != "" {
+	if os.Getenv(inNamespace) != "" {
 		testFullDisk(t)
 		return
 	}
-	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestFullDisk$", "-test.v")
-	cmd.Env = append(os.Environ(), inMountNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "--- PASS: TestFullDisk")
+	runInNamespace(t, syscall.CLONE_NEWNS)
 }
 
 // alertInbox has what a webhook receiver got: status and name of each alert, by path.

@@ -142,8 +142,8 @@ func withPart(ctx context.Context, err error) error {
 	return err
 }
 
-// notifyHangups returns a channel of SIGHUPs. One that nobody listens for would end the process, also on its way up or
-// down. So it is never given up: signal.Ignore has a moment in which nobody listens any more and nothing is ignored yet.
+// notifyHangups returns a channel of SIGHUPs. One without a listener would end the process, also while it starts or stops.
+// So the channel is never given up: signal.Ignore has a moment without a listener in which nothing is ignored yet.
 func notifyHangups() <-chan os.Signal {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
