@@ -15,6 +15,7 @@ import (
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 )
 
 // asideFolder is where corrupt blocks and head chunks are moved, within the data directory.
@@ -112,7 +113,7 @@ func (a *asides) openHeadChunks() error {
 // move moves a directory aside as it is.
 func (a *asides) move(what, name string, cause error, effect string) error {
 	to := filepath.Join(asideFolder, name+"-"+a.now().UTC().Format("20060102T150405.000Z"))
-	err := errors.Join(os.MkdirAll(filepath.Join(a.path, asideFolder), 0o700), os.Rename(filepath.Join(a.path, name), filepath.Join(a.path, to)))
+	err := errors.Join(os.MkdirAll(filepath.Join(a.path, asideFolder), 0o700), fileutil.Rename(filepath.Join(a.path, name), filepath.Join(a.path, to)))
 	if err != nil {
 		return fmt.Errorf("%s is corrupt (%w) and cannot be moved to %s: %w", filepath.Join(a.path, name), cause, to, err)
 	}

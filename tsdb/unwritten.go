@@ -91,15 +91,15 @@ func (b *batch) add(s rawSample, err error) error {
 	return err
 }
 
-// ended takes a batch and the outcome of its transaction. It returns the error of samples that are not kept.
+// ended takes a batch and the outcome of its transaction. Only a closed storage is an error: what it refuses is kept.
 func (u *unwritten) ended(err error, b batch) error {
 	switch {
 	case errors.Is(err, errClosed):
 		return err
 	case err != nil:
-		return u.keep(append(b.taken, b.refused...), err)
+		u.keep(append(b.taken, b.refused...), err)
 	case len(b.refused) > 0:
-		return u.keep(b.refused, b.reason)
+		u.keep(b.refused, b.reason)
 	case len(b.taken) > 0:
 		u.succeeded()
 	}
@@ -107,9 +107,9 @@ func (u *unwritten) ended(err error, b batch) error {
 }
 
 // keep keeps samples that cannot be written.
-func (u *unwritten) keep(samples []rawSample, err error) error {
+func (u *unwritten) keep(samples []rawSample, err error) {
 	if len(samples) == 0 {
-		return nil // Nothing is lost.
+		return // Nothing is lost.
 	}
 	u.total.Add(float64(len(samples)))
 	u.mu.Lock()
@@ -127,7 +127,6 @@ func (u *unwritten) keep(samples []rawSample, err error) error {
 	if u.count > maxUnwritten {
 		u.trim(u.median())
 	}
-	return nil
 }
 
 // failure is why samples are not written now; nil while they are.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 )
 
 // Path is where events are asked for.
@@ -138,7 +139,7 @@ func (l *Log) rewrite() error {
 	}
 	_, err = f.Write(b.Bytes())
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), l.path)
+		err = fileutil.Rename(f.Name(), l.path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
